@@ -1,0 +1,119 @@
+"""What a command is given: the settings, the streams, a way to the server. Frozen.
+
+`App.run` holds the only `asyncio.run`; `App.connect` the only way to a client. Prints nothing itself.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, TypeVar
+
+from motorctl.errors import ExitCode, MotorctlError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+
+    from motorctl.client import Database
+    from motorctl.diagnostics import Diagnostics
+    from motorctl.output import Output
+    from motorctl.settings import Settings
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Streams:
+    """The three streams of the process, or a test's."""
+
+    stdin: TextIO
+    stdout: TextIO
+    stderr: TextIO
+
+    @classmethod
+    def standard(cls) -> Streams:
+        return cls(sys.stdin, sys.stdout, sys.stderr)
+
+
+class TerminatedError(MotorctlError):
+    """SIGTERM: raised once everything has been cleaned up."""
+
+    exit_code = ExitCode.TERMINATED
+    code = "terminated"
+
+
+@dataclass(frozen=True)
+class App:
+    """One run of the program."""
+
+    settings: Settings
+    streams: Streams = field(repr=False)
+    diagnostics: Diagnostics = field(repr=False)
+    output: Output = field(repr=False)
+
+    @property
+    def stdin(self) -> BinaryIO:
+        """The bytes of stdin."""
+        return self.streams.stdin.buffer
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a command's coroutine to its end.
+
+        SIGINT and SIGTERM cancel it, so that every `finally` of it runs; then KeyboardInterrupt or
+        TerminatedError leaves here. A second Ctrl-C does not wait.
+        """
+        import asyncio
+
+        return asyncio.run(_terminable(coroutine))
+
+    @asynccontextmanager
+    async def connect(
+        self,
+        *,
+        uri: str | None = None,
+        direct: bool = False,
+        ready: Callable[[Database], Awaitable[None]] | None = None,
+    ) -> AsyncIterator[Database]:
+        """Open the client of this process and yield its database; see `client.connect`."""
+        from motorctl import client
+
+        async with client.connect(self.settings, self.diagnostics, uri=uri, direct=direct, ready=ready) as db:
+            yield db
+
+    async def attempt(self, operation: Callable[..., Awaitable[T]], *arguments: Any, **options: Any) -> T:
+        """Await `operation(*arguments, **options)`, again on transient errors: only what may run twice."""
+        from motorctl import retry
+
+        call = partial(operation, *arguments, **options)
+        return await retry.attempt(call, attempts=self.settings.retries, diagnostics=self.diagnostics)
+
+
+async def _terminable(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Await a coroutine; SIGTERM cancels it as asyncio.run lets SIGINT do."""
+    import asyncio
+
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    terminated = False
+
+    def terminate() -> None:
+        nonlocal terminated
+        terminated = True
+        if task is not None:
+            task.cancel()
+
+    try:
+        loop.add_signal_handler(signal.SIGTERM, terminate)
+    except (NotImplementedError, RuntimeError, ValueError):
+        # Windows, or not the main thread: the process ends at once then, as by default.
+        return await coroutine
+    try:
+        return await coroutine
+    except asyncio.CancelledError:
+        if terminated:
+            raise TerminatedError("stopped by SIGTERM") from None
+        raise
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)

@@ -1,0 +1,222 @@
+"""Everything on stderr: notes, warnings, errors, progress and questions.
+
+Text for people, or with `--log-format json` one JSON object a line. Owns the last redaction: nothing
+reaches stderr without it. Writes no result, decides no exit code. Rich is imported only to draw.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
+
+from motorctl.errors import MotorctlError, UsageError
+from motorctl.settings import redact
+from motorctl.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_COLORS = {"error": "31", "warning": "33", "hint": "36", "note": "2"}
+QUIET_INTERVAL = 10.0
+"""Seconds between two progress lines where nothing can be drawn."""
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Tell whether a person looks at this stream through a terminal that can be drawn on."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+class Progress(Protocol):
+    """What a long command tells of its way."""
+
+    def advance(self, amount: float = 1) -> None:
+        """Move on by that much."""
+
+    def update(self, *, done: float | None = None, text: str | None = None) -> None:
+        """Say how far it is, and what stands beside the bar."""
+
+
+class Diagnostics:
+    """The one voice on stderr."""
+
+    def __init__(
+        self,
+        stream: TextIO,
+        *,
+        answers: TextIO | None = None,
+        verbose: bool = False,
+        quiet: bool = False,
+        as_json: bool = False,
+        color: bool | None = None,
+        yes: bool = False,
+        secrets: Callable[[], tuple[str, ...]] = tuple,
+    ) -> None:
+        self._stream = stream
+        self._answers = answers
+        self.verbose = verbose
+        self._quiet = quiet
+        self._json = as_json
+        self._yes = yes
+        self._secrets = secrets
+        self._terminal = is_terminal(stream)
+        self._color = self._terminal if color is None else color
+
+    def note(self, message: str, **fields: Any) -> None:
+        """Say something that only `-v` wants to know."""
+        if self.verbose:
+            self._say("note", message, fields)
+
+    def info(self, message: str, **fields: Any) -> None:
+        """Say something that a person should know, unless `-q`."""
+        if not self._quiet:
+            self._say("info", message, fields)
+
+    def warning(self, message: str, **fields: Any) -> None:
+        self._say("warning", message, fields)
+
+    def slow(self, command: str, namespace: str, milliseconds: float) -> None:
+        """Report a slow server command: its name, namespace and time, never its values."""
+        self._say(
+            "slow",
+            f"{command} {namespace} took {milliseconds:.0f} ms",
+            {"command": command, "namespace": namespace, "ms": round(milliseconds, 1)},
+        )
+
+    def error(self, error: MotorctlError, *, as_json: bool = False) -> None:
+        """Print an error and its hint; one JSON line where machines read (`-o json`, `--log-format json`)."""
+        if as_json or self._json:
+            facts: dict[str, Any] = {
+                "code": error.code,
+                "exit": int(error.exit_code),
+                "message": error.message,
+            }
+            if error.hint:
+                facts["hint"] = error.hint
+            facts |= {key: value for key, value in error.details.items() if key not in facts}
+            stamp = {"time": _now(), "level": "error"} if self._json else {}
+            self._write(json.dumps({**stamp, "error": facts}, default=str, ensure_ascii=False))
+            return
+        self._say("error", error.message, {})
+        if error.hint:
+            self._say("hint", error.hint, {})
+
+    def traceback(self, error: BaseException) -> None:
+        """Print where an error came from, for `--debug`: redacted like everything else."""
+        import traceback
+
+        self._write("".join(traceback.format_exception(error)).rstrip("\n"))
+
+    def confirm(self, question: str) -> bool:
+        """Ask before something is destroyed; `--yes` answers.
+
+        Raises UsageError where nobody can be asked.
+        """
+        if self._yes:
+            return True
+        if self._answers is None or not (self._answers.isatty() and self._stream.isatty()):
+            raise UsageError(f"{question} Nobody can be asked here", hint="add --yes (-y)")
+        self._write(f"{question} [y/N] ", end="")
+        return self._answers.readline().strip().lower() in ("y", "yes")
+
+    @contextmanager
+    def progress(self, title: str, total: float | None = None, *, unit: str = "") -> Iterator[Progress]:
+        """Show how far a long command is: a bar on a terminal, else a line every 10 s at `-v`.
+
+        `total` counts in `unit`: "bytes" are shown as such, anything else as numbers.
+        """
+        if self._terminal and not self._quiet and not self._json:
+            with _drawn(self._stream, title, total, unit, color=self._color) as bar:
+                yield bar
+        else:
+            yield _Lines(self, title, total, unit)
+
+    def _say(self, level: str, message: str, fields: dict[str, Any]) -> None:
+        if self._json:
+            record = {"time": _now(), "level": level, "message": message, **fields}
+            self._write(json.dumps(record, default=str, ensure_ascii=False))
+            return
+        label = "" if level == "info" else f"{level}: "
+        if label and self._color and level in _COLORS:
+            label = f"\x1b[{_COLORS[level]}m{level}:\x1b[0m "
+        self._write(label + printable(redact(message, self._secrets()), lines=True))
+
+    def _write(self, text: str, end: str = "\n") -> None:
+        try:
+            self._stream.write(redact(text, self._secrets()) + end)
+            self._stream.flush()
+        except (OSError, ValueError):
+            # stderr is closed or its disk is full: there is no other place to say so, and the exit
+            # code still tells.
+            return
+
+
+class _Lines:
+    """Progress without a terminal: at most a line every 10 s, at `-v`."""
+
+    def __init__(self, diagnostics: Diagnostics, title: str, total: float | None, unit: str) -> None:
+        self._diagnostics = diagnostics
+        self._title = title
+        self._total = total
+        self._unit = unit
+        self._done = 0.0
+        self._text = ""
+        self._next = time.monotonic() + QUIET_INTERVAL
+
+    def advance(self, amount: float = 1) -> None:
+        self.update(done=self._done + amount)
+
+    def update(self, *, done: float | None = None, text: str | None = None) -> None:
+        self._done = self._done if done is None else done
+        self._text = self._text if text is None else text
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + QUIET_INTERVAL
+            share = f" {self._done / self._total:.0%}" if self._total else f" {self._done:.0f} {self._unit}"
+            self._diagnostics.note(f"{self._title}:{share} {self._text}".rstrip())
+
+
+@contextmanager
+def _drawn(stream: TextIO, title: str, total: float | None, unit: str, *, color: bool) -> Iterator[Progress]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        ProgressColumn,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.progress import Progress as Bars
+
+    console = Console(file=stream, force_terminal=True, no_color=not color, highlight=False, markup=False)
+    amount: list[ProgressColumn] = [DownloadColumn()] if unit == "bytes" else [MofNCompleteColumn()]
+    way: list[ProgressColumn] = (
+        [SpinnerColumn(), TimeElapsedColumn()]
+        if total is None
+        else [BarColumn(), *amount, TimeRemainingColumn()]
+    )
+    name = TextColumn("{task.description}", markup=False)
+    beside = TextColumn("{task.fields[beside]}", markup=False)
+    # transient: what stays on the screen is the result, not the road to it.
+    with Bars(name, *way, beside, console=console, transient=True) as bars:
+        task = bars.add_task(title, total=total, beside="")
+
+        class Bar:
+            def advance(self, amount: float = 1) -> None:
+                bars.advance(task, amount)
+
+            def update(self, *, done: float | None = None, text: str | None = None) -> None:
+                bars.update(task, completed=done)
+                if text is not None:
+                    bars.update(task, beside=printable(text))
+
+        yield Bar()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,300 @@
+"""How results look: the five formats, and how a value is written in each.
+
+A format writes to a `Sheet` and knows nothing of where that goes. Nothing here decides about the data.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Protocol
+
+from motorctl.text import printable, printable_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table: the row's key, its title, and whether it is aligned right (numbers)."""
+
+    key: str
+    title: str | None = None
+    right: bool = False
+
+    @property
+    def heading(self) -> str:
+        return self.title or self.key
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """What a format writes on: a function that takes text, and what is behind it."""
+
+    write: Callable[[str], None]
+    terminal: bool
+    color: bool
+
+
+class Encode(Protocol):
+    def __call__(self, document: Row, pretty: bool, /) -> str: ...
+
+
+class Writer(Protocol):
+    def rows(self, rows: Sequence[Row]) -> None: ...
+    def end(self) -> None: ...
+
+
+class Json:
+    """One array, written as the rows come."""
+
+    def __init__(self, sheet: Sheet, encode: Encode) -> None:
+        self._sheet = sheet
+        self._encode = encode
+        self._begun = False
+
+    def rows(self, rows: Sequence[Row]) -> None:
+        parts = []
+        for row in rows:
+            parts.append(",\n" if self._begun else "[\n")
+            parts.append("  " + self._encode(row, True).replace("\n", "\n  "))
+            self._begun = True
+        self._sheet.write("".join(parts))
+
+    def end(self) -> None:
+        self._sheet.write("\n]\n" if self._begun else "[]\n")
+
+
+class Ndjson:
+    def __init__(self, sheet: Sheet, encode: Encode) -> None:
+        self._sheet = sheet
+        self._encode = encode
+
+    def rows(self, rows: Sequence[Row]) -> None:
+        self._sheet.write("".join(self._encode(row, False) + "\n" for row in rows))
+
+    def end(self) -> None:
+        pass
+
+
+class Csv:
+    """RFC 4180, with line feeds as Unix tools expect them, and always a header."""
+
+    def __init__(self, sheet: Sheet, columns: Sequence[Column] | None) -> None:
+        self._sheet = sheet
+        self._columns = columns
+        self._begun = False
+
+    def rows(self, rows: Sequence[Row]) -> None:
+        self._columns = self._columns or found_columns(rows)
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, lineterminator="\n")
+        if not self._begun:
+            writer.writerow([c.heading for c in self._columns])
+            self._begun = True
+        writer.writerows([[cell(row.get(c.key)) for c in self._columns] for row in rows])
+        text = buffer.getvalue()
+        # On a terminal nothing may be obeyed; in a pipe or a file the value arrives as it is.
+        self._sheet.write(printable(text, lines=True) if self._sheet.terminal else text)
+
+    def end(self) -> None:
+        if not self._begun and self._columns:
+            self.rows([])
+
+
+class Markdown:
+    def __init__(self, sheet: Sheet, columns: Sequence[Column] | None) -> None:
+        self._sheet = sheet
+        self._columns = columns
+        self._begun = False
+
+    def rows(self, rows: Sequence[Row]) -> None:
+        self._columns = columns = self._columns or found_columns(rows)
+        lines = []
+        if not self._begun:
+            lines.append(self._line([c.heading for c in columns]))
+            lines.append("|" + "|".join("---:" if c.right else "---" for c in columns) + "|")
+            self._begun = True
+        lines += [self._line([cell(row.get(c.key)) for c in columns]) for row in rows]
+        self._sheet.write("".join(line + "\n" for line in lines))
+
+    def end(self) -> None:
+        if not self._begun and self._columns:
+            self.rows([])
+
+    @staticmethod
+    def _line(cells: list[str]) -> str:
+        # `<` too: a cell of HTML must not become markup where the report is shown.
+        shown = (printable(c).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;") for c in cells)
+        return "| " + " | ".join(shown) + " |"
+
+
+class Table:
+    """A Rich table fitted to the terminal; in a pipe plain aligned text with nothing cut."""
+
+    def __init__(self, sheet: Sheet, columns: Sequence[Column] | None, *, heading: bool = True) -> None:
+        self._sheet = sheet
+        self._columns = columns
+        self._heading = heading
+        self._widths: list[int] = []
+        self._count = 0
+
+    def rows(self, rows: Sequence[Row]) -> None:
+        self._columns = columns = self._columns or found_columns(rows)
+        self._count += len(rows)
+        cells = [[printable(cell(row.get(c.key))) for c in columns] for row in rows]
+        if self._sheet.terminal:
+            self._draw(columns, cells)
+        else:
+            self._align(columns, cells)
+
+    def end(self) -> None:
+        if not self._count and self._columns and not self._sheet.terminal:
+            self._align(self._columns, [])
+        if self._sheet.terminal:
+            rows = "1 row" if self._count == 1 else f"{self._count} rows"
+            self._sheet.write(f"\x1b[2m({rows})\x1b[0m\n" if self._sheet.color else f"({rows})\n")
+
+    def _align(self, columns: Sequence[Column], cells: list[list[str]]) -> None:
+        from rich.cells import cell_len
+
+        first = not self._widths
+        if first and self._heading:
+            cells = [[c.heading for c in columns], *cells]
+        if first:
+            self._widths = [max((cell_len(row[i]) for row in cells), default=0) for i in range(len(columns))]
+        lines = []
+        for row in cells:
+            padded = []
+            for column, width, value in zip(columns, self._widths, row, strict=True):
+                space = " " * (width - cell_len(value))
+                padded.append(space + value if column.right else value + space)
+            lines.append("  ".join(padded).rstrip() + "\n")
+        self._sheet.write("".join(lines))
+
+    def _draw(self, columns: Sequence[Column], cells: list[list[str]]) -> None:
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table as RichTable
+        from rich.text import Text
+
+        buffer = io.StringIO()
+        color = self._sheet.color
+        console = Console(file=buffer, force_terminal=True, no_color=not color, highlight=False, markup=False)
+        table = RichTable(
+            box=box.SIMPLE_HEAD,
+            show_header=self._heading,
+            header_style="bold" if color else "",
+            pad_edge=False,
+        )
+        for column in columns:
+            style = "cyan" if color and not self._heading and column is columns[0] else None
+            table.add_column(
+                Text(column.heading),
+                justify="right" if column.right else "left",
+                overflow="fold",
+                no_wrap=column.right,
+                style=style,
+            )
+        for row in cells:
+            table.add_row(*(Text(value) for value in row))
+        console.print(table)
+        text = buffer.getvalue()
+        self._sheet.write(text if color else _without_style(text))
+
+
+def found_columns(rows: Sequence[Row]) -> list[Column]:
+    """Return a column for each key of the rows, in the order of their first appearance."""
+    numbers: dict[str, bool] = {}
+    for row in rows:
+        for key, value in row.items():
+            right = _is_number(value)
+            numbers[key] = right and numbers.get(key, True) if value is not None else numbers.get(key, True)
+    return [Column(key, right=right) for key, right in numbers.items()]
+
+
+def cell(value: Any) -> str:
+    """Return a value as one text: what a table's or a CSV file's cell shows."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return str(value)
+    if isinstance(value, (Mapping, list, tuple)):
+        return json.dumps(value, default=plain, ensure_ascii=False, separators=(", ", ": "))
+    return str(plain(value))
+
+
+def plain(value: Any) -> Any:
+    """Return a BSON or Python value as what JSON has: ids, decimals and dates as strings."""
+    if isinstance(value, datetime):
+        return iso(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if type(value).__name__ == "Decimal128":
+        decimal = value.to_decimal()
+        return format(decimal, "f") if decimal.is_finite() else str(decimal)
+    if isinstance(value, bytes):
+        return value.hex()
+    return str(value)
+
+
+def iso(moment: datetime) -> str:
+    """Return a date in ISO 8601, UTC with a `Z`, milliseconds only where there are some."""
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    spec = "milliseconds" if moment.microsecond else "seconds"
+    return moment.isoformat(timespec=spec).replace("+00:00", "Z")
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, (int, float, Decimal)) or type(value).__name__ in ("Decimal128", "Int64")
+
+
+def encoder(*, free: bool, canonical: bool) -> Encode:
+    return _extended(canonical=canonical) if free else _own
+
+
+def _own(document: Row, pretty: bool, /) -> str:
+    import orjson
+
+    options = orjson.OPT_PASSTHROUGH_DATETIME | (orjson.OPT_INDENT_2 if pretty else 0)
+    return printable_json(orjson.dumps(document, default=_default, option=options).decode())
+
+
+def _default(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else plain(value)
+
+
+def _extended(*, canonical: bool) -> Encode:
+    from bson import json_util
+
+    options = json_util.CANONICAL_JSON_OPTIONS if canonical else json_util.RELAXED_JSON_OPTIONS
+
+    def encode(document: Row, pretty: bool, /) -> str:
+        indent = 2 if pretty else None
+        return printable_json(
+            json_util.dumps(document, json_options=options, indent=indent, ensure_ascii=False)
+        )
+
+    return encode
+
+
+def _without_style(text: str) -> str:
+    from rich.text import Text
+
+    return Text.from_ansi(text).plain + "\n"

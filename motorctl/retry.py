@@ -1,0 +1,78 @@
+"""What is tried again, how often and how long: tenacity's policy for one operation.
+
+Only errors that name themselves transient are retried: a lost connection, a primary that moved, a
+network time-out, the server codes of the drivers' retryable-reads list. Server selection is not: its
+own time-out has already waited `--timeout`, and `--wait` is the option for more.
+
+A read may always run twice. A write comes here only where doing it twice does no harm: an update
+to given values, an upsert on a unique key, a create with an id made beforehand, a collMod, a
+createIndexes. The driver's own retryable writes, which the server recognises, are on beside this.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from motorctl.diagnostics import Diagnostics
+
+T = TypeVar("T")
+
+TOTAL_SECONDS = 60.0
+"""No operation is tried again after that long, whatever `--retries` says."""
+
+# mongodb/specifications, retryable-reads.md, "Retryable Error": the server says "again, please".
+RETRYABLE_CODES = frozenset({6, 7, 89, 91, 134, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436})
+
+
+def is_transient(error: BaseException) -> bool:
+    """Tell whether trying again may help: never for a refusal, a usage error or server selection."""
+    from pymongo.errors import AutoReconnect, OperationFailure, ServerSelectionTimeoutError
+
+    if isinstance(error, ServerSelectionTimeoutError):
+        return False
+    if isinstance(error, AutoReconnect):  # NotPrimaryError and NetworkTimeout are among its children
+        return True
+    return isinstance(error, OperationFailure) and error.code in RETRYABLE_CODES
+
+
+async def attempt(
+    operation: Callable[[], Awaitable[T]],
+    *,
+    attempts: int,
+    diagnostics: Diagnostics,
+    sleep: Callable[[float], Awaitable[Any]] | None = None,
+) -> T:
+    """Await `operation()`, again on transient errors: 1 s, 2 s, 4 s, ... at most 10 s apart, jittered.
+
+    The last error is raised as it came. One line on stderr at each retry.
+    """
+    import asyncio
+
+    from tenacity import (
+        AsyncRetrying,
+        RetryCallState,
+        retry_if_exception,
+        stop_after_attempt,
+        stop_after_delay,
+        wait_exponential_jitter,
+    )
+
+    def told(state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        pause = state.next_action.sleep if state.next_action else 0.0
+        diagnostics.warning(
+            f"{type(error).__name__}: trying again in {pause:.1f} s ({state.attempt_number} of {attempts} attempts)"
+        )
+
+    retrying = AsyncRetrying(
+        retry=retry_if_exception(is_transient),
+        stop=stop_after_attempt(attempts) | stop_after_delay(TOTAL_SECONDS),
+        wait=wait_exponential_jitter(initial=1, max=10, jitter=1),
+        before_sleep=told,
+        sleep=sleep or asyncio.sleep,
+        reraise=True,
+    )
+    return await retrying(operation)
