@@ -1,0 +1,247 @@
+"""The verbs that students and users share, written once: their modules add what a field's option is.
+
+Holds no rule about the data: models and operations are `core.records`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from motorctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from motorctl.app import App
+    from motorctl.core.records import Noun, Query
+
+PAGE_SIZE = 20
+
+JsonOption = Annotated[
+    str | None,
+    typer.Option("--json", metavar="JSON|@FILE|-", help="Fields as a JSON object; options win over it."),
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Print what would be written, and write nothing.")
+]
+FilterOption = Annotated[
+    str | None, typer.Option("--filter", metavar="JSON|@FILE|-", help="A filter in Extended JSON.")
+]
+FieldsOption = Annotated[
+    str | None, typer.Option("--fields", metavar="A,B", help="Only these fields (`id` only if named).")
+]
+IdArgument = Annotated[str, typer.Argument(metavar="ID", help="24 hexadecimal digits.")]
+
+
+def add_verbs(
+    group: typer.Typer, name: str, example: str, noun: Callable[[], Noun], columns: Sequence[str]
+) -> None:
+    """Add get, list, delete and count to a noun's group.
+
+    `noun` is a function, so that the models are imported when a verb runs and not for `--help`;
+    `columns` are the fields of a table, numbers marked with a leading `>`.
+    """
+
+    @group.command("get", help=_text(GET, name, example))
+    def get(ctx: typer.Context, id: IdArgument, fields: FieldsOption = None) -> None:
+        from motorctl import arguments
+        from motorctl.core import records
+
+        app: App = ctx.obj
+        wanted = arguments.fields(fields)
+        records.object_id(id)
+        app.output.emit(app.run(_connected(app, records.get, noun(), id, wanted, again=True)))
+
+    @group.command("list", help=_text(LIST, name, example))
+    def list_(
+        ctx: typer.Context,
+        filter: FilterOption = None,
+        sort: Annotated[
+            str | None, typer.Option(metavar="A,-B", help="By A, then by B from the highest.")
+        ] = None,
+        fields: FieldsOption = None,
+        limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most that many.")] = None,
+        skip: Annotated[
+            int | None, typer.Option(min=0, metavar="N", help="Leave out the first ones.")
+        ] = None,
+        page: Annotated[int | None, typer.Option(min=1, metavar="N", help="A page, from 1.")] = None,
+        page_size: Annotated[
+            int | None, typer.Option(min=1, metavar="N", help=f"Default {PAGE_SIZE}.")
+        ] = None,
+        all: Annotated[bool, typer.Option("--all", help="All of them, streamed.")] = False,
+    ) -> None:
+        from motorctl import arguments
+        from motorctl.core.records import Query
+
+        app: App = ctx.obj
+        skipped, limited = window(limit, skip, page, page_size, all=all)
+        query = Query(
+            filter=arguments.document(app, filter, "--filter"),
+            fields=arguments.fields(fields),
+            sort=arguments.sort(sort),
+            skip=skipped,
+            limit=limited,
+        )
+        app.run(_list(app, noun(), query, query.fields or columns))
+
+    @group.command("count", help=_text(COUNT, name, example))
+    def count(ctx: typer.Context, filter: FilterOption = None) -> None:
+        from motorctl import arguments
+        from motorctl.core import records
+
+        app: App = ctx.obj
+        chosen = arguments.document(app, filter, "--filter")
+        found = app.run(_connected(app, records.count, noun(), chosen, again=True))
+        if app.output.format == "table":
+            app.output.text(str(found))
+        else:
+            app.output.emit({"count": found})
+
+    @group.command("delete", help=_text(DELETE, name, example))
+    def delete(
+        ctx: typer.Context,
+        id: Annotated[str | None, typer.Argument(metavar="[ID]", help="24 hexadecimal digits.")] = None,
+        filter: FilterOption = None,
+        dry_run: DryRunOption = False,
+    ) -> None:
+        from motorctl import arguments
+        from motorctl.core import records
+
+        app: App = ctx.obj
+        if (id is None) == (filter is None):
+            raise UsageError("give one ID, or --filter to delete many")
+        if id is not None:
+            records.object_id(id)
+            operation = records.get if dry_run else records.delete
+            app.output.emit(app.run(_connected(app, operation, noun(), id)))
+            return
+        chosen = arguments.document(app, filter, "--filter")
+        app.output.emit(app.run(_delete_many(app, noun(), chosen, dry_run=dry_run)))
+
+
+def create(app: App, noun: Noun, options: dict[str, Any], json: str | None, *, dry_run: bool) -> None:
+    """Insert the record that the options and `--json` describe."""
+    from motorctl.core import records
+
+    document = records.new(noun, _fields(app, options, json))
+    if dry_run:
+        app.output.emit({key: value for key, value in document.items() if key != "_id"})
+        return
+    app.output.emit(app.run(_connected(app, records.create, noun, document, again=True)))
+
+
+def update(
+    app: App, noun: Noun, id: str, options: dict[str, Any], json: str | None, *, dry_run: bool
+) -> None:
+    """Set the fields given, and no others."""
+    from motorctl.core import records
+
+    records.object_id(id)
+    changes = records.changes(noun, _fields(app, options, json))
+    if dry_run:
+        app.output.emit(app.run(_connected(app, records.preview, noun, id, changes)))
+        return
+    app.output.emit(app.run(_connected(app, records.update, noun, id, changes, again=True)))
+
+
+def upsert(app: App, noun: Noun, options: dict[str, Any], json: str | None, *, dry_run: bool) -> None:
+    """Insert the record, or change the one that has its key."""
+    from motorctl.core import records
+
+    changes = records.changes(noun, _fields(app, options, json))
+    if not changes.get(noun.key):
+        raise UsageError(f"upsert needs --{noun.key}: it says which {noun.name} is meant")
+    operation = records.preview_upsert if dry_run else records.upsert
+    app.output.emit(app.run(_connected(app, operation, noun, changes, again=True)))
+
+
+def window(
+    limit: int | None, skip: int | None, page: int | None, page_size: int | None, *, all: bool
+) -> tuple[int, int]:
+    """Return (skip, limit; 0 is no limit) of a list's options. Raises UsageError where they exclude each other."""
+    by_page = page is not None or page_size is not None
+    by_limit = limit is not None or skip is not None
+    if by_page + by_limit + all > 1 and not (all and skip is not None and limit is None and not by_page):
+        raise UsageError("choose one: --limit/--skip, --page/--page-size, or --all")
+    if all:
+        return skip or 0, 0
+    if by_page:
+        size = page_size or PAGE_SIZE
+        return ((page or 1) - 1) * size, size
+    return skip or 0, PAGE_SIZE if limit is None else limit
+
+
+def _fields(app: App, options: dict[str, Any], json: str | None) -> dict[str, Any]:
+    from motorctl import arguments
+
+    given = {name: value for name, value in options.items() if value is not None}
+    return {**arguments.document(app, json, "--json"), **given}
+
+
+async def _connected(app: App, operation: Callable[..., Any], *rest: Any, again: bool = False) -> Any:
+    """Run one core operation on the database; `again` for what may be tried twice."""
+    async with app.connect() as db:
+        return await (app.attempt(operation, db, *rest) if again else operation(db, *rest))
+
+
+async def _list(app: App, noun: Noun, query: Query, columns: Sequence[str]) -> None:
+    from motorctl.core import records
+    from motorctl.output import Column
+
+    table = [Column(name.removeprefix(">"), right=name.startswith(">")) for name in columns]
+    async with app.connect() as db:
+        count = await app.output.stream(records.find(db, noun, query), table)
+    if query.limit and count == query.limit and app.output.terminal:
+        app.diagnostics.info(f"{count} shown; --page 2 shows the next ones, --all shows all")
+
+
+async def _delete_many(app: App, noun: Noun, chosen: dict[str, Any], *, dry_run: bool) -> dict[str, Any]:
+    from motorctl.core import records
+
+    async with app.connect() as db:
+        found = await records.count(db, noun, chosen)
+        if dry_run:
+            return {"would_delete": found}
+        if not app.diagnostics.confirm(f"delete {found} of {noun.collection}?"):
+            return {"deleted": 0}
+        return {"deleted": await records.delete_many(db, noun, chosen)}
+
+
+def _text(template: str, name: str, example: str) -> str:
+    return template.format(name=name, names=f"{name}s", example=example)
+
+
+GET = """Show one {name}.
+
+Exit code 5 if there is none with this id.
+
+Example:
+  motorctl {names} get {example}
+  motorctl {names} get {example} --fields email
+"""
+LIST = """List {names}: a page, or all of them.
+
+Without an option the first page. --all streams: memory stays flat whatever the number.
+
+Example:
+  motorctl {names} list
+  motorctl {names} list --page 2 --page-size 50
+  motorctl {names} list --filter '{{"email": {{"$regex": "@example.com$"}}}}' --sort name
+  motorctl {names} list --all -o ndjson
+"""
+COUNT = """Count {names}.
+
+Example:
+  motorctl {names} count
+  motorctl {names} count --filter '{{"name": "Ada"}}' -o json
+"""
+DELETE = """Delete one {name} by id, or many by --filter.
+
+One is shown as it was. Many are counted first; then it asks, and needs --yes where nobody can be asked.
+
+Example:
+  motorctl {names} delete {example}
+  motorctl {names} delete --filter '{{"email": {{"$regex": "@example.org$"}}}}' --yes
+"""
