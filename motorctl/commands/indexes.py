@@ -1,0 +1,198 @@
+"""`motorctl indexes`: list, create and drop indexes, one at a time.
+
+Reads arguments and shows results; comparing, building and dropping are `core.indexes`'s.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from motorctl.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from motorctl.app import App
+    from motorctl.core.schema import Change, Index
+
+group = typer.Typer(no_args_is_help=True)
+
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done; change nothing.")]
+CollectionName = Annotated[str, typer.Argument(metavar="COLLECTION", help="The collection.")]
+
+
+@group.command("list")
+def list_(
+    ctx: typer.Context,
+    collection: Annotated[
+        str | None, typer.Argument(metavar="[COLLECTION]", help="Only this one's.", show_default=False)
+    ] = None,
+) -> None:
+    """List the indexes of a collection, or of all.
+
+    Only reads. An index on which documents expire, or that the planner doesn't see (hidden), says so.
+
+    Example:
+      motorctl indexes list
+      motorctl indexes list users -o json
+    """
+    from motorctl.core import indexes, schema
+    from motorctl.output import Column
+
+    app: App = ctx.obj
+
+    async def read() -> list[dict[str, Any]]:
+        async with app.connect() as db:
+            return await app.attempt(indexes.list_indexes, db, collection)
+
+    rows = app.run(read())
+    if app.output.format in ("json", "ndjson"):
+        app.output.emit(rows, free=True)
+        return
+    shown = [
+        {**row, "keys": schema.shown(row["keys"]), "options": schema.options(row["options"])} for row in rows
+    ]
+    app.output.emit(shown, [Column(name) for name in ("collection", "name", "keys", "options")])
+
+
+@group.command("create")
+def create(
+    ctx: typer.Context,
+    collection: CollectionName,
+    keys: Annotated[
+        list[str],
+        typer.Argument(metavar="KEYS...", help="email, -created_at, name:text, loc:2dsphere, id:hashed."),
+    ],
+    unique: Annotated[bool, typer.Option("--unique", help="No two documents may share a value.")] = False,
+    sparse: Annotated[bool, typer.Option("--sparse", help="Only documents that have the field.")] = False,
+    hidden: Annotated[
+        bool, typer.Option("--hidden", help="Kept up to date, but not used by queries.")
+    ] = False,
+    expire_after_seconds: Annotated[
+        int | None,
+        typer.Option(
+            "--expire-after-seconds",
+            metavar="N",
+            min=0,
+            max=2**31 - 1,
+            help="Delete a document that long after the date in the field.",
+        ),
+    ] = None,
+    partial: Annotated[
+        str | None,
+        typer.Option("--partial", metavar="FILTER", help="Only documents that match; Extended JSON."),
+    ] = None,
+    collation: Annotated[
+        str | None,
+        typer.Option("--collation", metavar="LOCALE|JSON", help='How strings compare: en, {"locale": "en"}.'),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="Its name, not the one made of its keys.")
+    ] = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Create an index, or say that it is there already.
+
+    Documents are read, not changed; others go on reading and writing while it is built. A key is a
+    field (ascending), -field (descending, after `--`) or field:kind. An index that is there in another
+    form is never replaced: exit 1. Documents that share a value of a --unique key: exit 6.
+
+    Example:
+      motorctl indexes create users email --unique --dry-run
+      motorctl indexes create orders status created_at:-1
+      motorctl indexes create orders -- user_id -created_at
+      motorctl indexes create users last_login --partial '{"active": true}'
+    """
+    from motorctl.core import indexes
+    from motorctl.core.schema import Index
+
+    app: App = ctx.obj
+    options = {
+        "unique": unique or None,
+        "sparse": sparse or None,
+        "hidden": hidden or None,
+        "expireAfterSeconds": expire_after_seconds,
+        "partialFilterExpression": None if partial is None else _document(partial, "--partial"),
+        "collation": None if collation is None else _collation(collation),
+    }
+    wanted = Index(
+        indexes.parse_keys(keys), name, {key: value for key, value in options.items() if value is not None}
+    )
+    app.run(_create(app, collection, wanted, dry_run=dry_run))
+
+
+async def _create(app: App, collection: str, wanted: Index, *, dry_run: bool) -> None:
+    from motorctl.core import indexes
+
+    async with app.connect() as db:
+        change = await app.attempt(indexes.plan_one, db, collection, wanted)
+        if change.action == "create" and not dry_run:
+            with app.diagnostics.progress(f"building {change.name}"):
+                change = await indexes.create_one(db, change)
+    if change.action == "keep":
+        app.diagnostics.info(f"index {change.name} of {collection} is there already")
+    _show(app, change)
+
+
+@group.command("drop")
+def drop(
+    ctx: typer.Context,
+    collection: CollectionName,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The index, by its name.")],
+    dry_run: DryRun = False,
+) -> ExitCode | None:
+    """Drop an index by its name.
+
+    Queries that used it will read the whole collection; documents stay. Asks first; --yes answers.
+    An index that isn't there is exit 5; the index _id_ can't be dropped.
+
+    Example:
+      motorctl indexes drop orders status_1_created_at_1 --dry-run
+      motorctl indexes drop orders status_1_created_at_1 --yes
+    """
+    app: App = ctx.obj
+    return app.run(_drop(app, collection, name, dry_run=dry_run))
+
+
+async def _drop(app: App, collection: str, name: str, *, dry_run: bool) -> ExitCode | None:
+    from motorctl.core import indexes
+
+    async with app.connect() as db:
+        change = await app.attempt(indexes.plan_drop, db, collection, name)
+        if not dry_run:
+            if not app.diagnostics.confirm(f"drop index {name} of {collection} in database {db.name}"):
+                app.diagnostics.info("nothing was dropped")
+                return None
+            change = await indexes.drop_one(db, change)
+    _show(app, change)
+    return None
+
+
+def _show(app: App, change: Change) -> None:
+    from motorctl.core import schema
+    from motorctl.output import Column
+
+    document = change.document()
+    if app.output.format in ("json", "ndjson"):
+        app.output.emit(document, free=True)
+        return
+    row = {**document, "detail": schema.describe(change)}
+    app.output.emit([row], [Column(key) for key in ("action", "status", "collection", "name", "detail")])
+
+
+def _document(text: str, option: str) -> dict[str, Any]:
+    from motorctl.core import extjson
+
+    try:
+        value = extjson.loads(text)
+    except ValueError as error:
+        raise UsageError(
+            f"{option} is no Extended JSON: {error}", hint='for example {"active": true}'
+        ) from None
+    if not isinstance(value, dict):
+        raise UsageError(f"{option} takes a JSON object", hint='for example {"active": true}')
+    return value
+
+
+def _collation(text: str) -> dict[str, Any]:
+    return _document(text, "--collation") if text.lstrip().startswith("{") else {"locale": text}

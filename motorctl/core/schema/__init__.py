@@ -1,0 +1,30 @@
+"""Schema as code: what a database's collections are, what they should be, and the way from one to the other.
+
+`fetch` reads, `plan` compares (pure), `apply` changes; `dump` writes what is there as a manifest's
+document. Files are `motorctl.manifest`'s business, never this package's.
+"""
+
+from __future__ import annotations
+
+from motorctl.core.schema.apply import apply
+from motorctl.core.schema.fetch import dump, fetch
+from motorctl.core.schema.model import Change, Collection, Index, Validator
+from motorctl.core.schema.plan import in_sync, plan
+from motorctl.core.schema.words import describe, options, row, shown, subject
+
+__all__ = [
+    "Change",
+    "Collection",
+    "Index",
+    "Validator",
+    "apply",
+    "describe",
+    "dump",
+    "fetch",
+    "in_sync",
+    "options",
+    "plan",
+    "row",
+    "shown",
+    "subject",
+]

@@ -1,0 +1,269 @@
+"""The nouns of a schema: collections, validators, indexes, and a change to one of them.
+
+Values here are what somebody wrote or what a server answered, tidied; deciding whether two of them
+mean the same is `compare`'s. Nothing here reads a file or a server.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from motorctl.core.schema.compare import (
+    DEFAULT_INDEX_OPTIONS,
+    expand_collation,
+    identity,
+    index_facts,
+    same,
+    shorten_collation,
+    shorten_creation_options,
+    whole,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+INDEX_OPTIONS: dict[str, str] = {
+    "unique": "boolean",
+    "sparse": "boolean",
+    "hidden": "boolean",
+    "prepareUnique": "boolean",
+    "expireAfterSeconds": "number",
+    "partialFilterExpression": "document",
+    "collation": "document",
+    "weights": "document",
+    "default_language": "string",
+    "language_override": "string",
+    "textIndexVersion": "number",
+    "2dsphereIndexVersion": "number",
+    "bits": "number",
+    "min": "number",
+    "max": "number",
+    "wildcardProjection": "document",
+}
+"""Index options a manifest may hold, under the server's names, and the type of each."""
+
+CREATION_OPTIONS: dict[str, str] = {
+    "capped": "boolean",
+    "size": "number",
+    "max": "number",
+    "timeseries": "document",
+    "clusteredIndex": "document",
+    "expireAfterSeconds": "number",
+    "changeStreamPreAndPostImages": "document",
+    "collation": "document",
+    "viewOn": "string",
+    "pipeline": "array",
+}
+"""Options of `create` a manifest may hold, and the type of each."""
+
+Kind = Literal["collection", "validator", "index"]
+Action = Literal["create", "drop", "modify", "rebuild", "keep"]
+Status = Literal["planned", "in_sync", "unmanaged", "blocked", "applied", "failed", "skipped"]
+Level = Literal["off", "strict", "moderate"]
+ValidationAction = Literal["error", "warn"]
+
+
+def default_name(keys: Mapping[str, Any]) -> str:
+    """Name an index as drivers do: `status_1_created_at_-1`."""
+    return "_".join(f"{name}_{whole(kind)}" for name, kind in keys.items())
+
+
+@dataclass(frozen=True)
+class Index:
+    """One index; `name` None says that any name will do."""
+
+    keys: Mapping[str, Any]
+    name: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_server(cls, document: Mapping[str, Any]) -> Index:
+        """Take one document of `listIndexes`, without what the server filled in by itself."""
+        keys = document["key"]
+        options = {name: document[name] for name in INDEX_OPTIONS if name in document}
+        if "_fts" in keys:
+            # A text index keeps its fields in `weights`; `_fts` stands where they stood.
+            weights = options["weights"]
+            keys = _with_text_fields(keys, weights)
+            if all(weight == 1 for weight in weights.values()):
+                del options["weights"]
+        if "collation" in options:
+            options["collation"] = shorten_collation(options["collation"])
+        if "expireAfterSeconds" in options:
+            options["expireAfterSeconds"] = whole(options["expireAfterSeconds"])
+        kept = {
+            name: value
+            for name, value in options.items()
+            if name not in DEFAULT_INDEX_OPTIONS or not same(value, DEFAULT_INDEX_OPTIONS[name])
+        }
+        return cls({name: whole(kind) for name, kind in keys.items()}, document["name"], kept)
+
+    @property
+    def resolved_name(self) -> str:
+        return self.name or default_name(self.keys)
+
+    @property
+    def is_text(self) -> bool:
+        return "text" in self.keys.values()
+
+    def named(self, name: str) -> Index:
+        return replace(self, name=name)
+
+    def specification(self) -> dict[str, Any]:
+        """Write the document that `createIndexes` takes."""
+        return {"key": dict(self.keys), "name": self.resolved_name, **self.options}
+
+    def document(self) -> dict[str, Any]:
+        """Write it as a manifest does, with its name."""
+        return {"keys": dict(self.keys), "name": self.resolved_name, **self.options}
+
+
+def _with_text_fields(keys: Mapping[str, Any], weights: Mapping[str, Any]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for name, kind in keys.items():
+        if name == "_fts":
+            result |= dict.fromkeys(weights, "text")
+        elif name != "_ftsx":
+            result[name] = kind
+    return result
+
+
+@dataclass(frozen=True)
+class Validator:
+    """What documents must be, for which writes, and what happens to others."""
+
+    expression: Mapping[str, Any]
+    level: Level = "strict"
+    action: ValidationAction = "error"
+
+    def document(self) -> dict[str, Any]:
+        """Write the three options of `create` and `collMod`."""
+        return {
+            "validator": dict(self.expression),
+            "validationLevel": self.level,
+            "validationAction": self.action,
+        }
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A collection (or time series, or view) with its options, validator and indexes (never `_id_`)."""
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    validator: Validator | None = None
+    indexes: tuple[Index, ...] = ()
+
+    @classmethod
+    def from_server(cls, document: Mapping[str, Any], indexes: list[dict[str, Any]]) -> Collection:
+        """Take one document of `listCollections` and those of `listIndexes`."""
+        options = document.get("options", {})
+        expression = options.get("validator")
+        collation = options.get("collation")
+        return cls(
+            document["name"],
+            shorten_creation_options({name: options[name] for name in CREATION_OPTIONS if name in options}),
+            Validator(
+                expression, options.get("validationLevel", "strict"), options.get("validationAction", "error")
+            )
+            if expression
+            else None,
+            tuple(
+                _relative_to(collation, Index.from_server(index))
+                for index in indexes
+                if index["name"] != "_id_" and not index.get("clustered")
+            ),
+        )
+
+    @property
+    def is_view(self) -> bool:
+        return "viewOn" in self.options
+
+    def conflict(self) -> tuple[int, str, str] | None:
+        """Find an index that a server wouldn't take beside an earlier one: its position, why, and a hint."""
+        names: set[str] = set()
+        identities: list[tuple[Any, ...]] = []
+        for position, index in enumerate(self.indexes):
+            name = index.resolved_name
+            if name in names:
+                return (
+                    position,
+                    f"two indexes of {self.name} have the name {name}",
+                    "give one of them another name",
+                )
+            own = identity(index_facts(index.keys, index.options, self.options.get("collation")))
+            if own in identities:
+                other = self.indexes[identities.index(own)].resolved_name
+                return position, f"{name} is the same index as {other}", "leave one of them out"
+            if index.is_text and any(earlier.is_text for earlier in self.indexes[:position]):
+                return position, "a collection has one text index at most", "join their keys"
+            names.add(name)
+            identities.append(own)
+        return None
+
+    def document(self) -> dict[str, Any]:
+        """Write it as a manifest does: names of indexes only where they aren't the default ones."""
+        result: dict[str, Any] = dict(self.options)
+        if self.validator:
+            result |= self.validator.document()
+        if self.indexes:
+            result["indexes"] = [
+                {
+                    key: value
+                    for key, value in index.document().items()
+                    if key != "name" or value != default_name(index.keys)
+                }
+                for index in self.indexes
+            ]
+        return result
+
+
+def _relative_to(collation: Mapping[str, Any] | None, index: Index) -> Index:
+    """Say an index's collation as a manifest would: only where it isn't its collection's."""
+    if collation is None:
+        return index
+    own = index.options.get("collation")
+    if own is None:
+        return replace(index, options={**index.options, "collation": {"locale": "simple"}})
+    if same(expand_collation(own), expand_collation(collation)):
+        return replace(
+            index, options={name: value for name, value in index.options.items() if name != "collation"}
+        )
+    return index
+
+
+@dataclass(frozen=True)
+class Change:
+    """One step from what is there to what should be, or (`keep`) the lack of one.
+
+    `before` and `after` are the object as a manifest writes it. `replaces` names the indexes that
+    can't stay beside a rebuilt one.
+    """
+
+    collection: str
+    kind: Kind
+    action: Action
+    name: str
+    before: Mapping[str, Any] | None = None
+    after: Mapping[str, Any] | None = None
+    status: Status = "planned"
+    blockers: tuple[str, ...] = ()
+    replaces: tuple[str, ...] = ()
+    error: Mapping[str, Any] | None = None
+
+    def document(self) -> dict[str, Any]:
+        """Write it for machines; `error` only where it failed."""
+        result: dict[str, Any] = {
+            "collection": self.collection,
+            "kind": self.kind,
+            "action": self.action,
+            "name": self.name,
+            "before": None if self.before is None else dict(self.before),
+            "after": None if self.after is None else dict(self.after),
+            "status": self.status,
+            "blockers": list(self.blockers),
+        }
+        if self.error is not None:
+            result["error"] = dict(self.error)
+        return result

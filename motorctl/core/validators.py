@@ -1,0 +1,292 @@
+"""Validators: what documents of a collection must be, and the words a server refuses in one.
+
+Whether documents that are there obey is another question, asked of the data; this module never reads it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from motorctl.core.schema import Change, Collection, Validator, apply, fetch, plan
+from motorctl.errors import AuthorizationError, MotorctlError, NotFoundError
+
+if TYPE_CHECKING:
+    from motorctl.client import Database
+    from motorctl.core.schema.model import Level, ValidationAction
+
+BSON_TYPES = frozenset(
+    [
+        "double",
+        "string",
+        "object",
+        "array",
+        "binData",
+        "undefined",
+        "objectId",
+        "bool",
+        "date",
+        "null",
+        "regex",
+        "dbPointer",
+        "javascript",
+        "symbol",
+        "javascriptWithScope",
+        "int",
+        "timestamp",
+        "long",
+        "decimal",
+        "minKey",
+        "maxKey",
+        "number",
+    ]
+)
+JSON_TYPES = frozenset(["object", "array", "number", "boolean", "string", "null"])
+
+_UNSUPPORTED = frozenset({"$ref", "$schema", "default", "definitions", "format", "id"})
+_MEANT = {
+    "integer": "int",
+    "boolean": "bool",
+    "float": "double",
+    "datetime": "date",
+    "timestampz": "date",
+    "uuid": "binData",
+}
+
+# Keyword -> the kind of value it takes, as the server checks it.
+_KEYWORDS: dict[str, str] = {
+    "additionalItems": "boolean or schema",
+    "additionalProperties": "boolean or schema",
+    "allOf": "schemas",
+    "anyOf": "schemas",
+    "bsonType": "types",
+    "dependencies": "dependencies",
+    "description": "string",
+    "encrypt": "document",
+    "encryptMetadata": "document",
+    "enum": "values",
+    "exclusiveMaximum": "boolean",
+    "exclusiveMinimum": "boolean",
+    "items": "schema or schemas",
+    "maxItems": "count",
+    "maxLength": "count",
+    "maxProperties": "count",
+    "maximum": "number",
+    "minItems": "count",
+    "minLength": "count",
+    "minProperties": "count",
+    "minimum": "number",
+    "multipleOf": "number",
+    "not": "schema",
+    "oneOf": "schemas",
+    "pattern": "string",
+    "patternProperties": "properties",
+    "properties": "properties",
+    "required": "names",
+    "title": "string",
+    "type": "types",
+    "uniqueItems": "boolean",
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something in a validator that a server refuses: where (keys and positions from its top), and why.
+
+    `at_key` says that the last key of `path` is wrong, not its value.
+    """
+
+    path: tuple[str | int, ...]
+    message: str
+    hint: str | None = None
+    at_key: bool = False
+
+
+def problems(expression: Mapping[str, Any]) -> list[Problem]:
+    """List what a server would refuse in a validator, before one is asked.
+
+    Words and shapes of `$jsonSchema`, wherever it stands; the operators of other expressions are the
+    server's to judge.
+    """
+    return list(_in_query(expression, ()))
+
+
+def _in_query(value: Any, path: tuple[str | int, ...]) -> Iterator[Problem]:
+    if not isinstance(value, Mapping):
+        return
+    if (
+        not path
+        and not any(key.startswith("$") for key in value)
+        and {"bsonType", "properties"} & value.keys()
+    ):
+        yield Problem(
+            (), "a validator's schema stands under $jsonSchema", "put it as the value of $jsonSchema"
+        )
+    for key, item in value.items():
+        if key == "$jsonSchema":
+            yield from _in_schema(item, (*path, key))
+        elif key in ("$and", "$or", "$nor") and isinstance(item, list):
+            for position, clause in enumerate(item):
+                yield from _in_query(clause, (*path, key, position))
+
+
+def _in_schema(schema: Any, path: tuple[str | int, ...]) -> Iterator[Problem]:
+    if not isinstance(schema, Mapping):
+        yield Problem(path, "a schema is a document of keywords")
+        return
+    if "type" in schema and "bsonType" in schema:
+        yield Problem(
+            (*path, "type"), "type and bsonType can't stand in one schema", "keep bsonType", at_key=True
+        )
+    for keyword, value in schema.items():
+        place = (*path, keyword)
+        if keyword in _UNSUPPORTED:
+            yield Problem(place, f"{keyword} is not supported in $jsonSchema", _instead(keyword), at_key=True)
+        elif keyword not in _KEYWORDS:
+            yield Problem(
+                place, f"unknown keyword {keyword} in $jsonSchema", _nearest(keyword, _KEYWORDS), at_key=True
+            )
+        else:
+            yield from _in_value(keyword, _KEYWORDS[keyword], value, place)
+
+
+def _in_value(keyword: str, kind: str, value: Any, place: tuple[str | int, ...]) -> Iterator[Problem]:
+    match kind, value:
+        case ("boolean" | "boolean or schema", bool()) | ("string", str()) | ("document", Mapping()):
+            return
+        case ("schema" | "schema or schemas" | "boolean or schema", Mapping()):
+            yield from _in_schema(value, place)
+        case ("schemas" | "schema or schemas", list()) if value:
+            for position, schema in enumerate(value):
+                yield from _in_schema(schema, (*place, position))
+        case ("properties" | "dependencies", Mapping()):
+            for name, schema in value.items():
+                if kind == "dependencies" and isinstance(schema, list):
+                    yield from _in_names(keyword, schema, (*place, name))
+                else:
+                    yield from _in_schema(schema, (*place, name))
+        case "names", list():
+            yield from _in_names(keyword, value, place)
+        case "types", str():
+            yield from _in_type(keyword, value, place)
+        case "types", list() if value:
+            for position, one in enumerate(value):
+                yield from _in_type(keyword, one, (*place, position))
+        case "values", list() if value:
+            return
+        case "count", int() | float() if not isinstance(value, bool) and value >= 0 and value == int(value):
+            return
+        case "number", _ if _is_number(value):
+            return
+        case _:
+            yield Problem(place, f"{keyword} takes {_TAKES[kind]}")
+
+
+_TAKES = {
+    "boolean": "true or false",
+    "boolean or schema": "true, false or a schema",
+    "string": "a string",
+    "document": "a document",
+    "schema": "a schema",
+    "schema or schemas": "a schema or a list of schemas",
+    "schemas": "a list of schemas, at least one",
+    "properties": "a document of schemas",
+    "dependencies": "a document of schemas or lists of names",
+    "names": "a list of names, at least one",
+    "types": "a type or a list of types",
+    "values": "a list of values, at least one",
+    "count": "a whole number, 0 or more",
+    "number": "a number",
+}
+
+
+def _in_names(keyword: str, names: list[Any], place: tuple[str | int, ...]) -> Iterator[Problem]:
+    if not names or not all(isinstance(name, str) for name in names):
+        yield Problem(place, f"{keyword} takes {_TAKES['names']}")
+        return
+    for position, name in enumerate(names):
+        if name in names[:position]:
+            yield Problem((*place, position), f"{name} stands twice in {keyword}")
+
+
+def _in_type(keyword: str, name: Any, place: tuple[str | int, ...]) -> Iterator[Problem]:
+    known = BSON_TYPES if keyword == "bsonType" else JSON_TYPES
+    if name in known:
+        return
+    if keyword == "type" and name == "integer":
+        hint: str | None = "write bsonType: int (or long), or type: number"
+    elif keyword == "bsonType" and name in _MEANT:
+        hint = f"did you mean {_MEANT[name]}?"
+    else:
+        hint = _nearest(str(name), known)
+    yield Problem(place, f"{name} is no {keyword}", hint or f"known: {', '.join(sorted(known))}")
+
+
+def _is_number(value: Any) -> bool:
+    from bson.decimal128 import Decimal128
+
+    return isinstance(value, int | float | Decimal128) and not isinstance(value, bool)
+
+
+def _instead(keyword: str) -> str | None:
+    return "write a pattern instead" if keyword == "format" else None
+
+
+def _nearest(word: str, known: Any) -> str | None:
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    return f"did you mean {near[0]}?" if near else None
+
+
+async def show(db: Database, collection: str) -> dict[str, Any]:
+    """Read a collection's validator: `collection, validator` (None without one), `validationLevel, validationAction`.
+
+    Raises NotFoundError for a collection that isn't there.
+    """
+    there = await _collection(db, collection)
+    shown = there.validator.document() if there.validator else dict.fromkeys(Validator({}).document())
+    return {"collection": collection, **shown}
+
+
+async def plan_one(
+    db: Database,
+    collection: str,
+    expression: Mapping[str, Any],
+    *,
+    level: Level | None = None,
+    action: ValidationAction | None = None,
+) -> Change:
+    """Compare a collection's validator with a wanted one; level and action stay unless they are given.
+
+    An empty expression wants none. Raises NotFoundError without the collection.
+    """
+    there = await _collection(db, collection)
+    present = there.validator or Validator({})
+    wanted = Validator(expression, level or present.level, action or present.action) if expression else None
+    changes = plan({collection: there}, [Collection(collection, {}, wanted)], prune=wanted is None)
+    none = Change(collection, "validator", "keep", collection, status="in_sync")
+    return next((change for change in changes if change.kind == "validator"), none)
+
+
+async def apply_one(db: Database, change: Change) -> Change:
+    """Carry out what `plan_one` found. Raises an error with the server's reason when it refuses."""
+    (result,) = await apply(db, [change])
+    if result.error is not None:
+        kind = AuthorizationError if result.error["code"] == 13 else MotorctlError
+        raise kind(
+            f"the validator of {change.collection} can't be set: {result.error['message']}",
+            collection=change.collection,
+            server_code=result.error["code"],
+        )
+    return result
+
+
+async def _collection(db: Database, name: str) -> Collection:
+    there = (await fetch(db, {name})).get(name)
+    if there is None or there.is_view:
+        what = "is a view" if there else "doesn't exist"
+        raise NotFoundError(
+            f"collection {name} {what}", hint="motorctl indexes list shows the collections", collection=name
+        )
+    return there

@@ -1,0 +1,199 @@
+"""`motorctl indexes` as a user runs it, and how keys are read."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from motorctl.core.indexes import parse_keys
+from motorctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conftest import Runner
+    from pymongo.database import Database
+
+    SyncDatabase = Database[dict[str, Any]]
+
+
+@pytest.mark.parametrize(
+    ("words", "keys"),
+    [
+        (["email"], {"email": 1}),
+        (["+email"], {"email": 1}),
+        (["status", "-created_at"], {"status": 1, "created_at": -1}),
+        (["created_at:-1"], {"created_at": -1}),
+        (["address.city:1"], {"address.city": 1}),
+        (["name:text", "bio:text"], {"name": "text", "bio": "text"}),
+        (["loc:2dsphere"], {"loc": "2dsphere"}),
+        (["loc:2d"], {"loc": "2d"}),
+        (["id:hashed"], {"id": "hashed"}),
+        (["$**"], {"$**": 1}),
+        (["a:b:1"], {"a:b": 1}),
+    ],
+)
+def test_keys_are_read_in_order(words: list[str], keys: dict[str, Any]) -> None:
+    assert list(parse_keys(words).items()) == list(keys.items())
+
+
+@pytest.mark.parametrize("words", [[], [""], ["-"], [":1"], ["a:2"], ["a:txt"], ["a:"], ["a", "-a"]])
+def test_keys_that_cannot_be_read(words: list[str]) -> None:
+    with pytest.raises(UsageError):
+        parse_keys(words)
+
+
+def test_create_list_and_drop(cli: Runner, sync_db: SyncDatabase) -> None:
+    created = cli("indexes", "create", "users", "email", "--unique", "-o", "json")
+    assert (created.code, created.json()["action"], created.json()["status"]) == (0, "create", "applied")
+    again = cli("indexes", "create", "users", "email", "--unique", "-o", "json")
+    assert (again.code, again.json()["action"], again.json()["status"]) == (0, "keep", "in_sync")
+    assert "email_1 of users is there already" in again.stderr
+    listed = cli("indexes", "list", "users")
+    assert (
+        listed.stdout
+        == """\
+collection  name     keys        options
+users       _id_     {_id: 1}
+users       email_1  {email: 1}  unique
+"""
+    )
+    dropped = cli("indexes", "drop", "users", "email_1", "--yes", "-o", "json")
+    assert (dropped.code, dropped.json()["action"], dropped.json()["status"]) == (0, "drop", "applied")
+    assert list(sync_db["users"].index_information()) == ["_id_"]
+
+
+def test_every_option_reaches_the_server(cli: Runner, sync_db: SyncDatabase) -> None:
+    done = cli(
+        *("indexes", "create", "users", "seen", "--unique", "--hidden", "--expire-after-seconds", "60"),
+        *("--partial", '{"n": {"$gt": {"$numberLong": "5"}}}', "--collation", "de", "--name", "mine"),
+    )
+    assert done.code == 0
+    (index,) = [i for i in sync_db["users"].list_indexes() if i["name"] == "mine"]
+    assert (index["unique"], index["hidden"], index["expireAfterSeconds"]) == (True, True, 60)
+    assert index["partialFilterExpression"] == {"n": {"$gt": 5}}
+    assert index["collation"]["locale"] == "de"
+    cli("indexes", "create", "users", "a", "--sparse", "--collation", '{"locale": "en", "strength": 1}')
+    (other,) = [i for i in sync_db["users"].list_indexes() if i["name"] == "a_1"]
+    assert (other["sparse"], other["collation"]["strength"]) == (True, 1)
+
+
+def test_list_shows_every_collection_and_its_own_json(cli: Runner, sync_db: SyncDatabase) -> None:
+    sync_db["b"].create_index([("x", -1)], expireAfterSeconds=5)
+    sync_db["a"].create_index([("t", "text")])
+    sync_db.create_collection("seen", viewOn="a", pipeline=[])
+    rows = cli("indexes", "list", "-o", "json").json()
+    assert [(row["collection"], row["name"]) for row in rows] == [
+        ("a", "_id_"),
+        ("a", "t_text"),
+        ("b", "_id_"),
+        ("b", "x_-1"),
+    ]
+    assert rows[1] == {"collection": "a", "name": "t_text", "keys": {"t": "text"}, "options": {}}
+    assert rows[3]["options"] == {"expireAfterSeconds": 5}
+    assert cli("indexes", "list", "nope").code == 5
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("email", "--unique"),
+        ("email", "--name", "other"),
+        ("email", "--hidden"),
+        ("name", "--name", "email_1"),
+    ],
+)
+def test_an_index_in_the_way_is_named_and_not_replaced(
+    cli: Runner, sync_db: SyncDatabase, arguments: tuple[str, ...]
+) -> None:
+    sync_db["users"].create_index("email")
+    before = sync_db["users"].index_information()
+    refused = cli("indexes", "create", "users", *arguments)
+    assert refused.code == 1
+    assert "index email_1 of users stands in the way: keys {email: 1}" in refused.stderr
+    assert "motorctl indexes drop users email_1" in refused.stderr
+    assert sync_db["users"].index_information() == before
+
+
+def test_duplicates_refuse_a_unique_index_and_name_the_field(cli: Runner, sync_db: SyncDatabase) -> None:
+    sync_db["users"].insert_many([{"email": "a@x.org"}, {"email": "a@x.org"}])
+    refused = cli("indexes", "create", "users", "email", "--unique", "-o", "json")
+    assert refused.code == 6
+    error = refused.error()
+    assert (error["code"], error["field"], error["index"]) == ("duplicate_key", "email", "email_1")
+    assert "one of them {email: a@x.org}" in error["message"]
+
+
+def test_what_the_server_refuses_is_exit_1(cli: Runner) -> None:
+    refused = cli("indexes", "create", "users", "a", "b", "--expire-after-seconds", "5")
+    assert refused.code == 1
+    assert "TTL indexes are single-field" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("a", "--partial", "nonsense"),
+        ("a", "--partial", "[]"),
+        ("a", "--collation", "{"),
+        ("a", "--expire-after-seconds", "-1"),
+        ("a:what",),
+    ],
+)
+def test_wrong_arguments_are_exit_2(cli: Runner, arguments: tuple[str, ...]) -> None:
+    assert cli("indexes", "create", "users", *arguments).code == 2
+
+
+def test_dry_runs_change_nothing(cli: Runner, sync_db: SyncDatabase) -> None:
+    planned = cli("indexes", "create", "users", "email", "--dry-run", "-o", "json")
+    assert (planned.code, planned.json()["status"]) == (0, "planned")
+    assert sync_db.list_collection_names() == []
+    sync_db["users"].create_index("email")
+    planned = cli("indexes", "drop", "users", "email_1", "--dry-run", "-o", "json")
+    assert (planned.code, planned.json()["action"], planned.json()["status"]) == (0, "drop", "planned")
+    assert "email_1" in sync_db["users"].index_information()
+
+
+def test_drop_asks_and_names_what_is_not_there(cli: Runner, sync_db: SyncDatabase) -> None:
+    sync_db["users"].create_index("email")
+    assert cli("indexes", "drop", "users", "email_1").code == 2
+    assert cli("indexes", "drop", "users", "_id_", "--yes").code == 2
+    assert cli("indexes", "drop", "users", "nope", "--yes").code == 5
+    # To a server this name means all of them.
+    assert cli("indexes", "drop", "users", "*", "--yes").code == 5
+    assert cli("indexes", "drop", "nobody", "email_1", "--yes").code == 5
+    said = cli("indexes", "drop", "users", "email_1", stdin="n\n", tty=True)
+    assert "nothing was dropped" in said.stderr
+    assert sorted(sync_db["users"].index_information()) == ["_id_", "email_1"]
+
+
+@pytest.mark.parametrize(("code", "exit_code"), [(13, 4), (85, 1), (67, 1)])
+def test_the_servers_refusal_while_it_builds(
+    cli: Runner, sync_db: SyncDatabase, code: int, exit_code: int
+) -> None:
+    with refusing(sync_db, "createIndexes", code):
+        assert cli("indexes", "create", "users", "email").code == exit_code
+        applied = cli("schema", "apply", "-", stdin="collections: {users: {indexes: [{keys: {email: 1}}]}}")
+        assert applied.code == exit_code
+    assert "email_1" not in sync_db["users"].index_information()
+
+
+@pytest.mark.parametrize(("code", "exit_code"), [(13, 4), (27, 0), (8000, 1)])
+def test_the_servers_refusal_to_drop(cli: Runner, sync_db: SyncDatabase, code: int, exit_code: int) -> None:
+    sync_db["users"].create_index("email")
+    with refusing(sync_db, "dropIndexes", code):
+        assert cli("indexes", "drop", "users", "email_1", "--yes").code == exit_code
+
+
+@contextmanager
+def refusing(db: SyncDatabase, command: str, code: int) -> Iterator[None]:
+    """Make the server answer a command on this database's users with an error."""
+    data = {"failCommands": [command], "errorCode": code, "namespace": f"{db.name}.users"}
+    admin = db.client.admin
+    admin.command({"configureFailPoint": "failCommand", "mode": "alwaysOn", "data": data})
+    try:
+        yield
+    finally:
+        admin.command({"configureFailPoint": "failCommand", "mode": "off"})
