@@ -1,0 +1,178 @@
+"""`motorctl demo`: the tour. Runs the program's own commands, each as a process, and shows how to type it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from motorctl.errors import ExitCode, MotorctlError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from motorctl.app import App
+
+group = typer.Typer()
+
+DATABASE = "motorctl_demo"
+ORDERS = 50_000
+SLOW = '[{"$match": {"product_id": "p-17", "amount": {"$gt": 300}}}, {"$count": "orders"}]'
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command of the tour: why, what is typed, and how it should end."""
+
+    why: str
+    arguments: tuple[str, ...]
+    code: int = ExitCode.OK
+
+
+def steps(folder: str) -> tuple[Step, ...]:
+    """Return the tour; `folder` holds the sample files."""
+    return (
+        Step("Is the server there, and does it have transactions?", ("ping", "--until", "transactions")),
+        Step("What does this database lack of the shop's schema?", ("schema", "check", "--builtin", "shop"), 8),
+        Step("Make it so: collections, validators, indexes.", ("schema", "apply", "--builtin", "shop")),
+        Step("Import the customers.", ("import", f"{folder}/users.ndjson", "--into", "users")),
+        Step(f"Import {ORDERS:,} orders.", ("import", f"{folder}/orders.ndjson", "--into", "orders")),
+        Step("Revenue by month.", ("revenue", "over-time", "--by", "month", "--chart")),
+        Step("The best customers.", ("revenue", "by-customer", "--top", "5")),
+        Step("A slow query: --slow-ms reports it.", ("aggregate", "orders", SLOW, "--slow-ms", "10")),
+        Step("The index that it lacks.", ("indexes", "create", "orders", "product_id", "amount")),
+        Step("The same query again: nothing slow to report.", ("aggregate", "orders", SLOW, "--slow-ms", "10")),
+        Step("Students, with rules of their own.", ("schema", "apply", "--builtin", "college")),
+        Step(
+            "A student.",
+            ("students", "create", "--name", "Ada Lovelace", "--email", "ada@example.com", "--course", "Mathematics", "--gpa", "3.9"),
+        ),
+        Step(
+            "A grade that can't be: exit code 2, nothing written.",
+            ("students", "create", "--name", "Bob", "--email", "bob@example.com", "--course", "Logic", "--gpa", "4.1"),
+            2,
+        ),
+        Step("All of them, as JSON.", ("students", "list", "-o", "json")),
+    )  # fmt: skip
+
+
+@group.command("demo")
+def demo(
+    ctx: typer.Context,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave the server running and the data there, to go on.")
+    ] = False,
+) -> None:
+    """Show the program at work: a server, a schema, 50,000 orders, reports, a slow query, students.
+
+    Each step prints the command it runs. Without --uri it starts a local server for the tour and stops
+    it afterwards; the database is motorctl_demo, and it is dropped at the end. --keep leaves both.
+
+    Example:
+      motorctl demo
+      motorctl demo --keep
+    """
+    app: App = ctx.obj
+    app.run(_tour(app, keep=keep))
+
+
+async def _tour(app: App, *, keep: bool) -> None:
+    from motorctl.core import local
+
+    with tempfile.TemporaryDirectory(prefix="motorctl-demo-") as scratch:
+        folder = local.home().path / "demo" if keep else Path(scratch)
+        async with _database(app, Path(scratch), keep=keep) as environment:
+            app.diagnostics.info(f"$ export MOTORCTL_DB={DATABASE}")
+            _write_samples(folder)
+            for step in steps(str(folder)):
+                await _run(app, step, environment)
+        if keep:
+            app.diagnostics.info(
+                f"\nKept: the database {DATABASE}, and the sample files in {folder}. To end a local server and its"
+                " data: `motorctl local stop`, `motorctl local reset`."
+            )
+
+
+@asynccontextmanager
+async def _database(app: App, scratch: Path, *, keep: bool) -> AsyncIterator[dict[str, str]]:
+    """Yield the environment of the tour's commands: a server, and an empty database on it.
+
+    The server is the one that was named or that runs already, else one of the tour's own, which
+    goes with it unless it is kept.
+    """
+    from motorctl.core import local
+
+    address = app.settings.address()
+    environment = {**os.environ, "MOTORCTL_DB": DATABASE}
+    own_server = address.source == "default"
+    if own_server:
+        home = local.home() if keep else local.Home(scratch / "server")
+        environment["MOTORCTL_LOCAL_DIR"] = str(home.path)
+        await _run(app, Step("A real mongod on this machine, for the tour.", ("local", "start")), environment)
+        state = local.running(home)
+        uri = state.uri if state else None
+    else:
+        uri = environment["MOTORCTL_URI"] = str(address.value)
+    try:
+        async with app.connect(uri=uri) as db:
+            if await db.client.get_database(DATABASE).list_collection_names():
+                if not own_server and not app.diagnostics.confirm(
+                    f"drop the database {DATABASE} that is there?"
+                ):
+                    raise MotorctlError(f"there is a database {DATABASE} already")
+                await db.client.drop_database(DATABASE)
+        yield environment
+        if not keep and not own_server:
+            async with app.connect(uri=uri) as db:
+                await db.client.drop_database(DATABASE)
+            app.diagnostics.info(f"\nDropped: the database {DATABASE}. `motorctl demo --keep` leaves it.")
+    finally:
+        if own_server and not keep:
+            _stop(environment)
+
+
+def _stop(environment: Mapping[str, str]) -> None:
+    """End the tour's server, also when the tour itself is being ended."""
+    command = [sys.executable, "-m", "motorctl", "local", "stop", "--quiet"]
+    subprocess.run(
+        command, env=dict(environment), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False
+    )  # noqa: S603
+
+
+def _write_samples(folder: Path) -> None:
+    from motorctl.core import sample
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "users.ndjson").open("wb") as file:
+        file.writelines(sample.customers())
+    with (folder / "orders.ndjson").open("wb") as file:
+        file.writelines(sample.orders(ORDERS))
+
+
+async def _run(app: App, step: Step, environment: Mapping[str, str]) -> None:
+    """Run one command as a process; its output goes where ours goes."""
+    import asyncio
+
+    app.diagnostics.info(f"\n# {step.why}")
+    app.diagnostics.info("$ " + shlex.join(("motorctl", *step.arguments)))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "motorctl", *step.arguments, env=environment, stdin=subprocess.DEVNULL
+    )
+    try:
+        code = await process.wait()
+    except asyncio.CancelledError:
+        process.terminate()
+        await process.wait()
+        raise
+    if code != step.code:
+        raise MotorctlError(
+            f"the tour stops here: `motorctl {step.arguments[0]}` ended with {code}, not {step.code}"
+        )
