@@ -44,7 +44,10 @@ def value(app: App, argument: str, name: str) -> Any:
             line=error.lineno,
             column=error.colno,
         ) from error
-    except (BSONError, TypeError, ValueError, RecursionError) as error:
+    except ArithmeticError as error:
+        # decimal.InvalidOperation, whose text is a list of classes; OverflowError.
+        raise UsageError(f"{name}: not Extended JSON: a number in it is none, or too large") from error
+    except (BSONError, LookupError, TypeError, ValueError, RecursionError) as error:
         raise UsageError(f"{name}: not Extended JSON: {error}") from error
 
 

@@ -69,6 +69,13 @@ SECTIONS: Mapping[str, tuple[Entry, ...]] = {
 ENTRIES = {entry.name: entry for entries in SECTIONS.values() for entry in entries}
 
 
+class InterruptedByUserError(MotorctlError):
+    """Ctrl-C: raised once everything has been cleaned up."""
+
+    exit_code = ExitCode.INTERRUPTED
+    code = "interrupted"
+
+
 @dataclass
 class Run:
     """One run while it is being parsed: what was typed of the global options, then the App of it."""
@@ -98,6 +105,8 @@ class Run:
 
     @property
     def debug(self) -> bool:
+        if self.app:
+            return self.app.settings.debug
         return self._typed("debug", "--debug", "MOTORCTL_DEBUG") not in (None, "", "0", False)
 
     def report(self, error: MotorctlError, cause: BaseException | None = None) -> int:
@@ -116,6 +125,7 @@ class Run:
             self.streams.stderr,
             as_json=self._typed("log_format", "--log-format", "MOTORCTL_LOG_FORMAT") == "json",
             color=False if plain else None,
+            secrets=lambda: settings.secrets_in(str(self._typed("uri", "--uri", "MOTORCTL_URI") or "")),
         )
 
     def _typed(self, name: str, flag: str, variable: str) -> Any:
@@ -223,7 +233,10 @@ class Group(_WithGlobals, TyperGroup):
     """A noun with its verbs."""
 
     def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
-        TyperGroup.format_commands(self, ctx, formatter)
+        """List the verbs with their whole first line: a cut sentence says nothing."""
+        commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, c.get_short_help_str(limit=200)) for name, c in commands.items() if c])
 
 
 class Root(Group):
@@ -277,12 +290,20 @@ def load(entry: Entry) -> ClickCommand:
     """Import a command module and return its group, or its one command where that has the noun's name."""
     group = importlib.import_module(f"motorctl.commands.{entry.module}").group
     for command in group.registered_commands:
-        command.cls = Command
+        command.cls = _ours(command.cls)
     group.info.cls = Group
     group.info.name = entry.name
     group.info.help = group.info.help or entry.help
+    group.info.no_args_is_help = False  # `_usage` says which verbs there are, in one line
     loaded = typer.main.get_group(group)
     return loaded.commands.get(entry.name, loaded)
+
+
+def _ours(asked: type[TyperCommand] | None) -> type[Command]:
+    """Return the class of a command: ours, and on top of it the one that its module asks for."""
+    if asked is None or asked is TyperCommand:
+        return Command
+    return asked if issubclass(asked, Command) else type(asked.__name__, (asked, Command), {})
 
 
 def _version(ctx: Context, param: Parameter, value: bool | None) -> None:  # noqa: ARG001
@@ -319,32 +340,41 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
     except MotorctlError as error:
         return run.report(error, error)
     except KeyboardInterrupt as error:
-        return run.report(_interrupted(), error)
+        return run.report(InterruptedByUserError("stopped by Ctrl-C"), error)
     except BrokenPipeError:
         # The reader has what it wanted (`| head`): nothing went wrong, and there is nobody to tell.
         _silence(run.streams.stdout)
         return ExitCode.OK
     except OSError as error:
+        if run.app is None and error.filename is None:
+            # No command has begun: it is help or the version that could not be written.
+            _silence(run.streams.stdout)
+            return run.report(cannot_write(error), error)
         place = f": {error.filename}" if error.filename else ""
         return run.report(MotorctlError(f"{(error.strerror or str(error)).lower()}{place}"), error)
     except Exception as error:  # noqa: BLE001 - the last place where a defect can be told in one line
         hint = None if run.debug else "this is a defect of motorctl: --debug shows where; please report it"
-        return run.report(MotorctlError(f"unexpected {type(error).__name__}: {error}", hint=hint), error)
+        text = " ".join(str(error).split())
+        message = f"unexpected {type(error).__name__}" + (f": {text}" if text else "")
+        return run.report(MotorctlError(message, hint=hint), error)
 
 
 def _run(run: Run) -> int:
     program = root()
-    if "_MOTORCTL_COMPLETE" in run.environ:
+    if run.environ.get("_MOTORCTL_COMPLETE"):
         _prepare_completion()
-    elif not run.argv:
+        program.main(args=[], prog_name=PROGRAM, obj=run)  # answers the shell and exits
+    if not run.argv:
         run.streams.stdout.write(
             program.get_help(program.make_context(PROGRAM, [], resilient_parsing=True)) + "\n"
         )
         return _flush(run.streams)
     try:
-        code = program.main(args=run.argv, prog_name=PROGRAM, standalone_mode=False, obj=run)
-    except click.NoArgsIsHelpError as error:
-        raise UsageError(f"{error.ctx.command_path}: which command?\n\n{error.format_message()}") from error
+        # Not by `program.main`, which would make Ctrl-C a silent 130 and a closed pipe a 1.
+        with program.make_context(PROGRAM, list(run.argv), obj=run) as context:
+            code = program.invoke(context)
+    except typer.Exit as error:
+        code = error.exit_code
     except click.ClickException as error:
         raise _usage(error) from error
     except typer.Abort as error:
@@ -373,22 +403,19 @@ def _silence(stream: Any) -> None:
         return
 
 
-def _interrupted() -> MotorctlError:
-    error = MotorctlError("stopped by Ctrl-C")
-    error.exit_code = ExitCode.INTERRUPTED  # type: ignore[misc]
-    error.code = "interrupted"  # type: ignore[misc]
-    return error
-
-
 def _usage(error: click.ClickException) -> UsageError:
     """Say a parsing error in our form: one line, and where its help is."""
     message = error.format_message().rstrip(".")
     hint = None
-    context = getattr(error, "ctx", None)
+    context: Context | None = getattr(error, "ctx", None)
     if isinstance(error, click.NoSuchOption):
         message = f"no such option: {error.option_name}"
         known = [flag for p in context.command.get_params(context) for flag in p.opts] if context else []
         hint = settings.near(error.option_name, known)
+    elif message == "Missing command" and context and isinstance(context.command, Group):
+        verbs = ", ".join(context.command.list_commands(context))
+        message = f"{context.command_path}: which command?"
+        hint = f"one of {verbs}; `{context.command_path} --help` tells more"
     elif ". Did you mean" in message:
         message, _, hint = message.partition(". D")
         hint = "d" + hint

@@ -39,6 +39,12 @@ Collection: TypeAlias = AsyncIOMotorCollection[dict[str, Any]]
 WAIT_INTERVAL = 0.5
 """Seconds between two looks at a server that `--wait` waits for."""
 
+_CERTIFICATE_HINT = "check tlsCAFile and tlsCertificateKeyFile: each names a PEM file"
+_INTERNAL_NAMES_HINT = (
+    "a host of the URI answered, but these are the names that the replica set gives its members: make them "
+    "reachable from here, or talk to one host with directConnection=true"
+)
+_PRIMARY_HINT = "wait for the election (--wait 30), or look at rs.status()"
 _REPLICA_SET_HINT = (
     "transactions need a replica set: start mongod with --replSet rs0 and run rs.initiate() once, "
     "or try with `motorctl local start`"
@@ -72,7 +78,8 @@ async def connect(
         if ready is not None and not settings.wait:
             await ready(db)
         yield db
-    except (driver.PyMongoError, BSONError) as error:
+    except (driver.PyMongoError, BSONError, OverflowError, UnicodeEncodeError) as error:
+        # The last two are the encoder's: a number over 8 bytes, half of a surrogate pair.
         raise translated(error, client, settings.timeout) from error
     finally:
         if client is not None:
@@ -130,6 +137,7 @@ def _open(
     selection_seconds: float | None = None,
 ) -> Client:
     """Make the client. Precedence of the driver's options: URI, then profile, then what we set here."""
+    _check_escapes(address)
     in_uri = {key.lower() for key in re.findall(r"[?&]([^=&]+)=", address)}
     options: dict[str, Any] = {
         "appname": "motorctl",
@@ -160,16 +168,41 @@ def _open(
             raise errors.ConfigurationError(
                 f"the connection does not fit: {_first_sentence(error)}"
             ) from error
-    for warning in caught:
-        _report_option(str(warning.message), diagnostics)
+        except OSError as error:
+            # A certificate's file; ssl.SSLError, for one that is no certificate, is an OSError too.
+            place = f"{error.filename}: " if error.filename else ""
+            raise errors.ConfigurationError(
+                f"TLS: {place}{error.strerror or error}", hint=_CERTIFICATE_HINT
+            ) from error
+    try:
+        for warning in caught:
+            _report_option(warning.category, str(warning.message), diagnostics)
+    except errors.ConfigurationError:
+        client.close()
+        raise
     return client
 
 
-def _report_option(message: str, diagnostics: Diagnostics) -> None:
+def _check_escapes(address: str) -> None:
+    """Refuse a password with a bare / ? or # before the driver takes what follows for a host's name.
+
+    The driver would look for that host, and parts of the password would stand in its messages. An @
+    among the options is fine.
+    """
+    before_options = re.split(r"[?&]\w+=", address.partition("://")[2])[0]
+    userinfo, at, _host = before_options.rpartition("@")
+    if at and re.search(r"[/?#@]", userinfo):
+        raise driver.InvalidURI("user and password must be escaped")
+
+
+def _report_option(category: type[Warning], message: str, diagnostics: Diagnostics) -> None:
     """PyMongo warns of URI options that it then ignores. A wrong value is an error to us, a name is not."""
-    if message.startswith("Unknown option"):
-        diagnostics.warning(f"connection string: {_first_sentence(message).lower()} is ignored")
-    elif " must be " in message or "value" in message.lower():
+    if unknown := re.match(r"Unknown option: (\w*)\.?(?: Did you mean one of \(([^)]*)\))?", message):
+        near = f"; did you mean {unknown[2].replace(', ', ' or ')}?" if unknown[2] else ""
+        diagnostics.warning(f"connection string: the unknown option {unknown[1]} is ignored{near}")
+    elif issubclass(category, DeprecationWarning) or message.startswith("Duplicate URI option"):
+        diagnostics.warning(f"connection string: {message.rstrip('.')}")
+    elif issubclass(category, UserWarning):
         raise errors.ConfigurationError(f"connection string: {message}")
     else:
         diagnostics.note(f"driver: {message}")
@@ -207,7 +240,9 @@ def translated(error: Exception, client: Client | None, seconds: float) -> error
     match error:
         case driver.ServerSelectionTimeoutError():
             return _unselected(error, client, seconds)
-        case driver.InvalidURI() | driver.InvalidName():
+        case driver.InvalidName():
+            return errors.UsageError(_first_sentence(error))
+        case driver.InvalidURI():
             return errors.ConfigurationError(
                 f"the connection string is not valid: {_first_sentence(error)}", hint=_uri_hint(str(error))
             )
@@ -218,15 +253,28 @@ def translated(error: Exception, client: Client | None, seconds: float) -> error
             )
         case driver.ConfigurationError():
             hint = _REPLICA_SET_HINT if "essions are not supported" in str(error) else None
+            if "certificate" in str(error):
+                hint = _CERTIFICATE_HINT
             return errors.ConfigurationError(_first_sentence(error), hint=hint)
         case driver.BulkWriteError():
             first = (error.details.get("writeErrors") or error.details.get("writeConcernErrors") or [{}])[0]
             return _refusal(first.get("code"), first, error)
+        case driver.WriteConcernError():
+            return errors.MotorctlError(
+                f"the write concern was not met: {_first_sentence(error)}",
+                hint="the write was made, but not confirmed by as many members as asked: it may be lost yet",
+                server_code=error.code,
+            )
         case driver.OperationFailure():
             return _refusal(error.code, error.details or {}, error)
-        case driver.AutoReconnect() | driver.ConnectionFailure():
+        case driver.NotPrimaryError():
             return errors.UnreachableError(
-                f"the connection was lost: {reason_in_words(error)}",
+                f"the server is not primary, or no longer: {_first_sentence(error)}", hint=_PRIMARY_HINT
+            )
+        case driver.AutoReconnect() | driver.ConnectionFailure():
+            # The question about TLS belongs to a first contact; here the server has answered before.
+            return errors.UnreachableError(
+                f"the connection was lost: {reason_in_words(error).partition(' (')[0]}",
                 hint="whether the last command was carried out is not known: look before you repeat it",
             )
         case driver.DocumentTooLarge():
@@ -257,7 +305,7 @@ def _refusal(code: int | None, details: Any, error: Exception) -> errors.Motorct
             )
         case 121:
             broken = violations(details)
-            rules = "; ".join(f"{v.field or 'the document'} {v.reason}" for v in broken) or message
+            rules = "; ".join(violation.sentence for violation in broken) or message
             return errors.ValidationRefusedError(
                 f"refused by the collection's validator: {rules}",
                 hint="`motorctl validators show COLLECTION` prints the rules",
@@ -273,12 +321,14 @@ def _refusal(code: int | None, details: Any, error: Exception) -> errors.Motorct
         case 13 if "requires authentication" in message:
             return errors.AuthenticationError(
                 "the server requires authentication",
-                hint="give a user: mongodb://USER:PASSWORD@HOST/",
+                hint="give a user and a password: USER:PASSWORD@ stands before the host in the URI",
                 **facts,
             )
         case 13:
             return errors.AuthorizationError(
-                f"not authorised: {message}", hint="the user needs a role that permits this", **facts
+                f"not authorised: {_without_values(message)}",
+                hint="the user needs a role that permits this",
+                **facts,
             )
         case 20 | 263 if "replica set" in message:
             return errors.MotorctlError(
@@ -308,17 +358,23 @@ def _unselected(error: Exception, client: Client | None, seconds: float) -> erro
                 hosts[f"{host}:{port}"] = reason_in_words(inner)
             elif server.server_type_name != "Unknown":
                 hosts[f"{host}:{port}"] = f"is a {_state(server.server_type_name)}"
+            else:
+                # Its first connection is still being made: no answer, no error.
+                hosts[f"{host}:{port}"] = "no answer in time"
     reasons = "; ".join(f"{host}: {reason}" for host, reason in hosts.items()) or _first_sentence(error)
     facts = {"hosts": hosts, "timeout_seconds": seconds}
     if kinds & {"RSSecondary", "RSArbiter", "RSOther", "RSGhost"}:
         return errors.UnreachableError(
-            f"no primary found within {seconds:g} s: {reasons}",
-            hint="wait for the election (--wait 30), or look at rs.status()",
+            f"no primary found within {seconds:g} s: {reasons}", hint=_PRIMARY_HINT, **facts
+        )
+    if name := re.search(r'for replica set name ("[^"]*")', reasons):
+        return errors.UnreachableError(
+            f"no server reached within {seconds:g} s: none is a member of the replica set {name[1]}",
+            hint="check replicaSet= in the URI: the server is a standalone, or its set has another name",
             **facts,
         )
-    return errors.UnreachableError(
-        f"no server reached within {seconds:g} s: {reasons}", hint=_reach_hint(reasons), **facts
-    )
+    hint = _INTERNAL_NAMES_HINT if "internal hostnames" in str(error) else _reach_hint(reasons)
+    return errors.UnreachableError(f"no server reached within {seconds:g} s: {reasons}", hint=hint, **facts)
 
 
 def _servers(client: Client) -> list[tuple[tuple[str, int | None], ServerDescription]]:
@@ -357,8 +413,8 @@ def reason_in_words(error: BaseException) -> str:
         ("certificate required", "it wants a TLS client certificate"),
         ("UNEXPECTED_EOF_WHILE_READING", "it does not speak TLS"),
         ("WRONG_VERSION_NUMBER", "it does not speak TLS"),
-        ("connection closed", "it closed the connection (does it want TLS?)"),
-        ("Connection reset by peer", "it reset the connection (does it want TLS?)"),
+        ("connection closed", "it closed the connection (does it want TLS, or a client certificate?)"),
+        ("Connection reset by peer", "it reset the connection (does it want TLS, or a client certificate?)"),
         ("Network is unreachable", "the network is unreachable"),
         ("No route to host", "no route to the host"),
         ("timed out", "no answer in time"),
@@ -373,7 +429,13 @@ def reason_in_words(error: BaseException) -> str:
 def _uri_hint(message: str) -> str:
     if "escaped" in message or "quote" in message:
         return "percent-encode @ : / ? # % in the user's name and password: p@ss is p%40ss"
-    return "mongodb://USER:PASSWORD@HOST:PORT/DATABASE?option=value"
+    return "it looks like mongodb://HOST:PORT/DATABASE?option=value, with USER:PASSWORD@ before the host"
+
+
+def _without_values(message: str) -> str:
+    """Cut the command's body off: the server repeats it whole, with the values of filters and documents."""
+    command = re.search(r'(not authorized on \S+ to execute command) \{ (\w+): (?:"([^"]*)")?', message)
+    return f"{command[1]} {command[2]} {command[3] or ''}".rstrip() if command else message
 
 
 def _is_dns(error: BaseException | None) -> bool:

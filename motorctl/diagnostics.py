@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import threading
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from motorctl.errors import MotorctlError, UsageError
 from motorctl.settings import redact
-from motorctl.text import printable
+from motorctl.text import printable, printable_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -98,7 +100,7 @@ class Diagnostics:
                 facts["hint"] = error.hint
             facts |= {key: value for key, value in error.details.items() if key not in facts}
             stamp = {"time": _now(), "level": "error"} if self._json else {}
-            self._write(json.dumps({**stamp, "error": facts}, default=str, ensure_ascii=False))
+            self._record({**stamp, "error": facts})
             return
         self._say("error", error.message, {})
         if error.hint:
@@ -108,7 +110,11 @@ class Diagnostics:
         """Print where an error came from, for `--debug`: redacted like everything else."""
         import traceback
 
-        self._write("".join(traceback.format_exception(error)).rstrip("\n"))
+        text = "".join(traceback.format_exception(error)).rstrip("\n")
+        if self._json:
+            self._record({"time": _now(), "level": "debug", "message": "traceback", "traceback": text})
+        else:
+            self._text(text)
 
     def confirm(self, question: str) -> bool:
         """Ask before something is destroyed; `--yes` answers.
@@ -119,8 +125,9 @@ class Diagnostics:
             return True
         if self._answers is None or not (self._answers.isatty() and self._stream.isatty()):
             raise UsageError(f"{question} Nobody can be asked here", hint="add --yes (-y)")
-        self._write(f"{question} [y/N] ", end="")
-        return self._answers.readline().strip().lower() in ("y", "yes")
+        self._text(f"{question} [y/N] ", end="")
+        with _signals_end_it():
+            return self._answers.readline().strip().lower() in ("y", "yes")
 
     @contextmanager
     def progress(self, title: str, total: float | None = None, *, unit: str = "") -> Iterator[Progress]:
@@ -129,24 +136,34 @@ class Diagnostics:
         `total` counts in `unit`: "bytes" are shown as such, anything else as numbers.
         """
         if self._terminal and not self._quiet and not self._json:
-            with _drawn(self._stream, title, total, unit, color=self._color) as bar:
+            with _drawn(self._stream, self._one_line, title, total, unit, color=self._color) as bar:
                 yield bar
         else:
             yield _Lines(self, title, total, unit)
 
     def _say(self, level: str, message: str, fields: dict[str, Any]) -> None:
         if self._json:
-            record = {"time": _now(), "level": level, "message": message, **fields}
-            self._write(json.dumps(record, default=str, ensure_ascii=False))
+            self._record({"time": _now(), "level": level, "message": message, **fields})
             return
         label = "" if level == "info" else f"{level}: "
         if label and self._color and level in _COLORS:
             label = f"\x1b[{_COLORS[level]}m{level}:\x1b[0m "
-        self._write(label + printable(redact(message, self._secrets()), lines=True))
+        self._text(message, label=label)
 
-    def _write(self, text: str, end: str = "\n") -> None:
+    def _one_line(self, text: str) -> str:
+        return printable(redact(text, self._secrets()))
+
+    def _text(self, text: str, *, label: str = "", end: str = "\n") -> None:
+        self._write(label + printable(redact(text, self._secrets()), lines=True) + end)
+
+    def _record(self, record: dict[str, Any]) -> None:
+        # Before json.dumps: its quoting would hide a secret with a quote in it.
+        clean = _redacted(record, self._secrets())
+        self._write(printable_json(json.dumps(clean, ensure_ascii=False)) + "\n")
+
+    def _write(self, text: str) -> None:
         try:
-            self._stream.write(redact(text, self._secrets()) + end)
+            self._stream.write(text)
             self._stream.flush()
         except (OSError, ValueError):
             # stderr is closed or its disk is full: there is no other place to say so, and the exit
@@ -179,7 +196,27 @@ class _Lines:
 
 
 @contextmanager
-def _drawn(stream: TextIO, title: str, total: float | None, unit: str, *, color: bool) -> Iterator[Progress]:
+def _signals_end_it() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end a question.
+
+    asyncio's own handlers only cancel the task, and it is the task that waits for the answer.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
+    terminate = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, interrupt)
+        signal.signal(signal.SIGTERM, terminate)
+
+
+@contextmanager
+def _drawn(
+    stream: TextIO, shown: Callable[[str], str], title: str, total: float | None, unit: str, *, color: bool
+) -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -204,7 +241,7 @@ def _drawn(stream: TextIO, title: str, total: float | None, unit: str, *, color:
     beside = TextColumn("{task.fields[beside]}", markup=False)
     # transient: what stays on the screen is the result, not the road to it.
     with Bars(name, *way, beside, console=console, transient=True) as bars:
-        task = bars.add_task(title, total=total, beside="")
+        task = bars.add_task(shown(title), total=total, beside="")
 
         class Bar:
             def advance(self, amount: float = 1) -> None:
@@ -213,9 +250,19 @@ def _drawn(stream: TextIO, title: str, total: float | None, unit: str, *, color:
             def update(self, *, done: float | None = None, text: str | None = None) -> None:
                 bars.update(task, completed=done)
                 if text is not None:
-                    bars.update(task, beside=printable(text))
+                    bars.update(task, beside=shown(text))
 
         yield Bar()
+
+
+def _redacted(value: Any, secrets: tuple[str, ...]) -> Any:
+    if isinstance(value, str):
+        return redact(value, secrets)
+    if isinstance(value, dict):
+        return {key: _redacted(inner, secrets) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_redacted(inner, secrets) for inner in value]
+    return value if value is None or isinstance(value, (bool, int, float)) else redact(str(value), secrets)
 
 
 def _now() -> str:

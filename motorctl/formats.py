@@ -95,19 +95,26 @@ class Csv:
 
     def rows(self, rows: Sequence[Row]) -> None:
         self._columns = self._columns or found_columns(rows)
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
+        lines = _Lines()
+        writer = csv.writer(lines)
         if not self._begun:
             writer.writerow([c.heading for c in self._columns])
             self._begun = True
         writer.writerows([[cell(row.get(c.key)) for c in self._columns] for row in rows])
-        text = buffer.getvalue()
+        text = "".join(lines)
         # On a terminal nothing may be obeyed; in a pipe or a file the value arrives as it is.
         self._sheet.write(printable(text, lines=True) if self._sheet.terminal else text)
 
     def end(self) -> None:
         if not self._begun and self._columns:
             self.rows([])
+
+
+class _Lines(list[str]):
+    """Takes csv's rows, told to end with CRLF so that it quotes either character in a value, as Unix lines."""
+
+    def write(self, line: str) -> None:
+        self.append(line.removesuffix("\r\n") + "\n")
 
 
 class Markdown:
@@ -168,7 +175,7 @@ class Table:
 
         first = not self._widths
         if first and self._heading:
-            cells = [[c.heading for c in columns], *cells]
+            cells = [[printable(c.heading) for c in columns], *cells]
         if first:
             self._widths = [max((cell_len(row[i]) for row in cells), default=0) for i in range(len(columns))]
         lines = []
@@ -189,8 +196,11 @@ class Table:
         buffer = io.StringIO()
         color = self._sheet.color
         console = Console(file=buffer, force_terminal=True, no_color=not color, highlight=False, markup=False)
+        # Folded as narrow as need be, never cut: a number without its last digits is another number.
+        console.width = max(console.width, 5 * len(columns))
         table = RichTable(
             box=box.SIMPLE_HEAD,
+            show_edge=False,
             show_header=self._heading,
             header_style="bold" if color else "",
             pad_edge=False,
@@ -198,17 +208,17 @@ class Table:
         for column in columns:
             style = "cyan" if color and not self._heading and column is columns[0] else None
             table.add_column(
-                Text(column.heading),
+                Text(printable(column.heading)),
                 justify="right" if column.right else "left",
                 overflow="fold",
-                no_wrap=column.right,
                 style=style,
             )
         for row in cells:
             table.add_row(*(Text(value) for value in row))
         console.print(table)
         text = buffer.getvalue()
-        self._sheet.write(text if color else _without_style(text))
+        lines = (text if color else Text.from_ansi(text).plain).splitlines()
+        self._sheet.write("".join(line.rstrip() + "\n" for line in lines))
 
 
 def found_columns(rows: Sequence[Row]) -> list[Column]:
@@ -292,9 +302,3 @@ def _extended(*, canonical: bool) -> Encode:
         )
 
     return encode
-
-
-def _without_style(text: str) -> str:
-    from rich.text import Text
-
-    return Text.from_ansi(text).plain + "\n"

@@ -1,6 +1,7 @@
 """Everything on stdout: results, and nothing else, in the format that was asked for.
 
-Rows are dicts; JSON shows them whole, the other formats show columns. Decides nothing about the data, asks nothing, never writes to stderr.
+Rows are dicts; JSON shows them whole, the other formats show columns. Decides nothing about the data,
+asks nothing, never writes to stderr.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 from motorctl.diagnostics import is_terminal
 from motorctl.errors import MotorctlError
 from motorctl.formats import Column, Csv, Encode, Json, Markdown, Ndjson, Row, Sheet, Table, Writer, encoder
+from motorctl.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
@@ -86,7 +88,8 @@ class Output:
 
     def text(self, text: str) -> None:
         """Write a text that is itself the result: a manifest, a script, a URI."""
-        self._write(text if text.endswith("\n") else text + "\n")
+        text = text if text.endswith("\n") else text + "\n"
+        self._write(printable(text, lines=True) if self.terminal else text)
 
     def _document(self, document: Row, columns: Sequence[Column] | None, encode: Encode) -> None:
         if self.format == "json":

@@ -6,13 +6,14 @@ no connection and prints nothing. Imported by `--help`: the standard library onl
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_plus
 
 from motorctl.errors import ConfigurationError
 
@@ -24,6 +25,8 @@ LOG_FORMATS = ("text", "json")
 DEFAULT_URI = "mongodb://localhost:27017"
 
 REDACTED = "***"
+SHORTEST_SECRET = 4
+"""Characters from which a secret is cut out wherever it stands: cutting every `a` out of a message helps nobody."""
 
 
 @dataclass(frozen=True)
@@ -198,8 +201,10 @@ class Settings:
         known = [*secrets_in(str(self["uri"] or ""))]
         if self._address is not None:
             known += secrets_in(str(self._address.value))
-        known += [str(v) for k, v in self.driver_options.items() if k in self.SECRET_OPTIONS]
-        return tuple(dict.fromkeys(known))
+        for name in self.SECRET_OPTIONS & self.driver_options.keys():
+            value = self.driver_options[name]
+            known += map(str, value.values() if isinstance(value, dict) else [value])
+        return tuple(dict.fromkeys(secret for secret in known if len(secret) >= SHORTEST_SECRET))
 
     def _find_address(self) -> Value:
         uri, path = self.values["uri"], self.values["uri_file"]
@@ -248,18 +253,17 @@ def default_config_path(environ: Mapping[str, str]) -> Path:
 
 
 def database_in(uri: str) -> str | None:
-    """Return the database that a connection string names, or None."""
+    """Return the database that a connection string names, or None. As PyMongo reads it: `db.collection` too."""
     rest = uri.partition("://")[2].partition("?")[0].rpartition("@")[2]
-    return unquote(rest.partition("/")[2]) or None
+    return unquote_plus(rest.partition("/")[2]).partition(".")[0] or None
 
 
-# userinfo reaches to the LAST @ of the word: a password with an unescaped @ or / is cut out whole.
-_USERINFO = re.compile(
-    r"(?P<scheme>\bmongodb(?:\+srv)?://)(?P<user>[^:@\s/'\"]*):(?P<password>[^\s'\"]*)@", re.IGNORECASE
-)
+# The password reaches from the first colon to the LAST @ of the word: a user or a password with an
+# unescaped @, / or quote in it is cut out whole, at the price of a host now and then.
+_USERINFO = re.compile(r"(?P<scheme>mongodb(?:\+srv)?://)(?P<user>[^:\s]*):\S*@", re.IGNORECASE)
 _QUERY = re.compile(
     r"(?P<key>\b(?:tlsCertificateKeyFilePassword|sslPEMPassphrase|sslPEMKeyPassword|proxyPassword|AWS_SESSION_TOKEN)[=:])"
-    r"[^&\s'\",]+",
+    r"(?P<secret>[^&\s]+?(?=['\"]?(?:[&\s]|$)))",
     re.IGNORECASE,
 )
 
@@ -274,14 +278,17 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
 
 
 def secrets_in(uri: str) -> tuple[str, ...]:
-    """Return the secrets of a connection string, as written and percent-decoded.
+    """Return the secrets of one connection string: as written, decoded, and as `repr` and JSON quote them.
 
-    Texts under four characters are left out: cutting every `a` out of a message helps nobody, and
-    the connection string itself is redacted by its shape.
+    Where an unescaped @ leaves open which part is the password, each candidate is a secret. Short ones
+    are left out: the connection string itself is redacted by its shape.
     """
-    found = [m["password"] for m in _USERINFO.finditer(uri)]
-    found += [m[0].removeprefix(m["key"]) for m in _QUERY.finditer(uri)]
-    return tuple(s for raw in found for s in dict.fromkeys((raw, unquote(raw))) if len(s) >= 4)
+    parts = uri.partition("://")[2].partition(":")[2].split("@")
+    found = ["@".join(parts[:end]) for end in range(1, len(parts))]
+    found += [m["secret"] for m in _QUERY.finditer(uri)]
+    plain = (form for raw in found for form in (raw, unquote(raw), unquote_plus(raw)))
+    forms = (form for text in plain for form in (text, repr(text)[1:-1], json.dumps(text)[1:-1]))
+    return tuple(dict.fromkeys(form for form in forms if len(form) >= SHORTEST_SECRET))
 
 
 def _read_uri(path: Path) -> str:
@@ -306,12 +313,14 @@ def _first(
     name: str,
 ) -> Value:
     if option.name in flags:
-        return _value(option, flags[option.name], f"flag {_flag(option)}")
+        flag = _flag(option, flags[option.name])
+        return Value(_converted(option, flags[option.name], flag), f"flag {flag}")
     for variable in option.environment:
         if environ.get(variable):
-            return _value(option, environ[variable], f"environment {variable}")
+            return Value(_converted(option, environ[variable], variable), f"environment {variable}")
     if option.name in profile:
-        return _value(option, profile[option.name], f"profile {name}")
+        place = f"profile {name}: {option.name}"
+        return Value(_converted(option, profile[option.name], place), f"profile {name}")
     return Value(option.default, "default")
 
 
@@ -335,12 +344,8 @@ def _choose_address(
             return
 
 
-def _value(option: Option, raw: Any, source: str) -> Value:
-    return Value(_converted(option, raw, source), source)
-
-
-def _converted(option: Option, raw: Any, source: str) -> Any:
-    place = source.removeprefix("flag ").removeprefix("environment ")
+def _converted(option: Option, raw: Any, place: str) -> Any:
+    """Return the option's value from a flag, a variable or a TOML value; `place` is for errors."""
     if option.kind is bool:
         if isinstance(raw, bool):
             return raw
@@ -351,10 +356,13 @@ def _converted(option: Option, raw: Any, source: str) -> Any:
             return False
         raise ConfigurationError(f"{place}: {raw!r} is neither yes nor no", hint="use 1 or 0")
     if option.kind in (int, float):
+        wanted = "a whole number" if option.kind is int else "a number of seconds"
+        if isinstance(raw, bool) or (option.kind is int and isinstance(raw, float)):
+            # TOML's `true` and `2.5`, which int() would take.
+            raise ConfigurationError(f"{place}: {raw!r} is not {wanted}")
         try:
             number = option.kind(raw)
         except (TypeError, ValueError):
-            wanted = "a whole number" if option.kind is int else "a number of seconds"
             raise ConfigurationError(f"{place}: {raw!r} is not {wanted}") from None
         low = option.minimum
         if not math.isfinite(number) or (low is not None and number < low):
@@ -369,8 +377,10 @@ def _converted(option: Option, raw: Any, source: str) -> Any:
     return raw
 
 
-def _flag(option: Option) -> str:
-    return option.flags[0]
+def _flag(option: Option, value: Any) -> str:
+    """Return the flag as it was typed, of `--color/--no-color` the right one."""
+    yes, _, no = option.flags[0].partition("/")
+    return no if value is False and no else yes
 
 
 def near(word: str, words: Iterable[str]) -> str | None:
@@ -414,9 +424,11 @@ def _profile(config: Path, chosen: Value, name: Value) -> tuple[dict[str, Any], 
     wanted = name.value or document.get("default_profile")
     if wanted is None:
         return {}, "", {}
-    if not isinstance(profiles, dict) or wanted not in profiles:
+    if not isinstance(profiles, dict) or not isinstance(wanted, str) or wanted not in profiles:
         known = ", ".join(profiles) if isinstance(profiles, dict) and profiles else "none"
         raise ConfigurationError(f"{config} has no profile {wanted!r}", hint=f"it has: {known}")
+    if not isinstance(profiles[wanted], dict):
+        raise ConfigurationError(f"{config}: profile {wanted!r} is not a table", hint=f"[profiles.{wanted}]")
     profile = dict(profiles[wanted])
     options = profile.pop("options", {})
     place = f"{config}: profile {wanted!r}"
@@ -424,7 +436,7 @@ def _profile(config: Path, chosen: Value, name: Value) -> tuple[dict[str, Any], 
     if not isinstance(options, dict):
         raise ConfigurationError(f"{place}: options is not a table")
     _only(options, DRIVER_OPTIONS, f"{place}: options")
-    return profile, str(wanted), options
+    return profile, wanted, options
 
 
 def _only(table: Mapping[str, Any], allowed: Iterable[str], place: str) -> None:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import hypothesis
 import pymongo
 import pytest
 from motor.motor_asyncio import AsyncIOMotorClient
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from motorctl.client import Database
+
+# A property holds or it doesn't; how long an example takes on a busy machine is not a property.
+hypothesis.settings.register_profile("motorctl", deadline=None)
+hypothesis.settings.load_profile("motorctl")
 
 TEST_PARAMETERS = (
     "--journalCommitInterval",

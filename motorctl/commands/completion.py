@@ -18,7 +18,10 @@ SHELLS = ("bash", "zsh", "fish", "powershell")
 
 @group.command("completion")
 def completion(
-    ctx: typer.Context, shell: Annotated[str, typer.Argument(metavar="bash|zsh|fish|powershell")]
+    ctx: typer.Context,
+    shell: Annotated[
+        str, typer.Argument(metavar="bash|zsh|fish|powershell", autocompletion=lambda: list(SHELLS))
+    ],
 ) -> None:
     """Print the completion script of a shell.
 

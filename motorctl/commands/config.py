@@ -24,7 +24,7 @@ def show(ctx: typer.Context) -> None:
       motorctl config show --uri mongodb://ada:secret@db.example.com/shop -o json
     """
     from motorctl.output import Column
-    from motorctl.settings import OPTIONS, redact
+    from motorctl.settings import OPTIONS, REDACTED, redact
 
     app: App = ctx.obj
     settings = app.settings
@@ -34,15 +34,17 @@ def show(ctx: typer.Context) -> None:
         {"setting": name, "value": value.value, "source": value.source} for name, value in found.items()
     ]
     rows += [
-        {"setting": f"options.{name}", "value": value, "source": settings.values["profile"].value}
+        {
+            "setting": f"options.{name}",
+            "value": REDACTED if name in settings.SECRET_OPTIONS else value,
+            "source": f"profile {settings['profile']}",
+        }
         for name, value in settings.driver_options.items()
     ]
     secrets = settings.secrets()
     for row in rows:
         if isinstance(row["value"], str):
             row["value"] = redact(row["value"], secrets)
-        elif isinstance(row["value"], dict):
-            row["value"] = redact(str(row["value"]), secrets)
     app.output.emit(rows, [Column("setting"), Column("value"), Column("source")])
 
 

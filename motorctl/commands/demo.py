@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 group = typer.Typer()
 
+PROGRAM = (sys.executable, "-m", "motorctl")
 DATABASE = "motorctl_demo"
 ORDERS = 50_000
 SLOW = '[{"$match": {"product_id": "p-17", "amount": {"$gt": 300}}}, {"$count": "orders"}]'
@@ -47,9 +48,9 @@ def steps(folder: str) -> tuple[Step, ...]:
         Step(f"Import {ORDERS:,} orders.", ("import", f"{folder}/orders.ndjson", "--into", "orders")),
         Step("Revenue by month.", ("revenue", "over-time", "--by", "month", "--chart")),
         Step("The best customers.", ("revenue", "by-customer", "--top", "5")),
-        Step("A slow query: --slow-ms reports it.", ("aggregate", "orders", SLOW, "--slow-ms", "10")),
+        Step("A slow query: --slow-ms reports it.", ("aggregate", "orders", SLOW, "--slow-ms", "5")),
         Step("The index that it lacks.", ("indexes", "create", "orders", "product_id", "amount")),
-        Step("The same query again: nothing slow to report.", ("aggregate", "orders", SLOW, "--slow-ms", "10")),
+        Step("The same query again: nothing slow to report.", ("aggregate", "orders", SLOW, "--slow-ms", "5")),
         Step("Students, with rules of their own.", ("schema", "apply", "--builtin", "college")),
         Step(
             "A student.",
@@ -141,10 +142,9 @@ async def _database(app: App, scratch: Path, *, keep: bool) -> AsyncIterator[dic
 
 def _stop(environment: Mapping[str, str]) -> None:
     """End the tour's server, also when the tour itself is being ended."""
-    command = [sys.executable, "-m", "motorctl", "local", "stop", "--quiet"]
-    subprocess.run(
-        command, env=dict(environment), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False
-    )  # noqa: S603
+    command = [*PROGRAM, "local", "stop", "--quiet"]
+    silent = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+    subprocess.run(command, env=dict(environment), check=False, **silent)  # noqa: S603 - our own program
 
 
 def _write_samples(folder: Path) -> None:
@@ -164,7 +164,7 @@ async def _run(app: App, step: Step, environment: Mapping[str, str]) -> None:
     app.diagnostics.info(f"\n# {step.why}")
     app.diagnostics.info("$ " + shlex.join(("motorctl", *step.arguments)))
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "motorctl", *step.arguments, env=environment, stdin=subprocess.DEVNULL
+        *PROGRAM, *step.arguments, env=environment, stdin=subprocess.DEVNULL
     )
     try:
         code = await process.wait()

@@ -5,13 +5,17 @@ Reads arguments and shows results; comparing, building and dropping are `core.in
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from motorctl.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
+    from typer._click import Context
+
     from motorctl.app import App
     from motorctl.core.schema import Change, Index
 
@@ -55,7 +59,20 @@ def list_(
     app.output.emit(shown, [Column(name) for name in ("collection", "name", "keys", "options")])
 
 
-@group.command("create")
+class DescendingKeys(TyperCommand):
+    """Takes `-created_at` for a key, not for the options -c -r -e and `-d _at`: database `_at`."""
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, [descending(word) for word in args])
+
+
+def descending(word: str) -> str:
+    """Return a key of more than one letter after one `-` in the form that can't be taken for an option."""
+    is_key = re.fullmatch(r"-[A-Za-z_][^\s=]+", word) and not set(word[1:]) <= set("hqvy")
+    return f"{word[1:]}:-1" if is_key else word
+
+
+@group.command("create", cls=DescendingKeys)
 def create(
     ctx: typer.Context,
     collection: CollectionName,
@@ -94,13 +111,13 @@ def create(
     """Create an index, or say that it is there already.
 
     Documents are read, not changed; others go on reading and writing while it is built. A key is a
-    field (ascending), -field (descending, after `--`) or field:kind. An index that is there in another
+    field (ascending), -field (descending) or field:kind; -d and -o
+    take their value after a space here. An index that is there in another
     form is never replaced: exit 1. Documents that share a value of a --unique key: exit 6.
 
     Example:
       motorctl indexes create users email --unique --dry-run
-      motorctl indexes create orders status created_at:-1
-      motorctl indexes create orders -- user_id -created_at
+      motorctl indexes create orders user_id -created_at
       motorctl indexes create users last_login --partial '{"active": true}'
     """
     from motorctl.core import indexes

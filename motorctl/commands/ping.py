@@ -70,7 +70,7 @@ async def _require(db: Any, until: str) -> None:
     reached = await ping.level(db, ping.Level[until])
     if reached < ping.Level[until]:
         raise UnreachableError(
-            f"the server is {reached.name}, not {until}",
+            f"the server is ready as far as {reached.name}, not {until}",
             hint=NEXT_STEP.get(until),
             level=reached.name,
             wanted=until,

@@ -56,9 +56,9 @@ def label(moment: datetime, by: str) -> str:
     if by == "week":
         year, week, _ = moment.isocalendar()
         return f"{year:04d}-W{week:02d}"
-    return {"hour": f"{moment:%Y-%m-%dT%H}:00", "day": f"{moment:%Y-%m-%d}", "month": f"{moment:%Y-%m}"}.get(
-        by, f"{moment.year:04d}"
-    )
+    # isoformat, not strftime: C libraries don't agree on how many digits the year 999 has
+    length = {"hour": 13, "day": 10, "month": 7, "year": 4}[by]
+    return moment.isoformat()[:length] + (":00" if by == "hour" else "")
 
 
 def labels(first: str, last: str, by: str) -> Iterator[str]:

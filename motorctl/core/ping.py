@@ -72,7 +72,7 @@ async def look(db: Database, count: int) -> Report:
         server_version=await _version(admin),
         topology=topology(hello),
         set_name=hello.get("setName"),
-        primary=primary(hello),
+        primary=hello.get("primary") or (_only_host(db) if primary(hello) else None),
         hosts=hosts(hello),
         transactions=transactions(hello),
         tls=_tls(db),
@@ -112,12 +112,10 @@ def topology(hello: Mapping[str, Any]) -> str:
 
 
 def primary(hello: Mapping[str, Any]) -> str | None:
-    """Return the host that takes writes, as the server names it, or None while there is none."""
+    """Return the host that takes writes, or None while there is none; a standalone or a router is "itself"."""
     if hello.get("primary"):
         return str(hello["primary"])
-    if hello.get("isWritablePrimary") or hello.get("ismaster"):
-        return str(hello.get("me") or "itself")
-    return None
+    return "itself" if hello.get("isWritablePrimary") else None
 
 
 def hosts(hello: Mapping[str, Any]) -> list[str]:
@@ -132,6 +130,12 @@ def transactions(hello: Mapping[str, Any]) -> bool:
         and topology(hello) != "standalone"
         and primary(hello) is not None
     )
+
+
+def _only_host(db: Database) -> str | None:
+    """Return the host of a client that has just one: a standalone does not know its own name."""
+    nodes = cast("frozenset[tuple[str, int]]", db.client.nodes)
+    return ":".join(map(str, *nodes)) if len(nodes) == 1 else None
 
 
 def _tls(db: Database) -> bool:

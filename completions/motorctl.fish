@@ -1,0 +1,1 @@
+complete --command motorctl --no-files --arguments "(env _MOTORCTL_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) motorctl)" --condition "env _MOTORCTL_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) motorctl"

@@ -1,0 +1,452 @@
+"""What the five formats look like, byte for byte, and that no text from a database drives a terminal.
+
+The expected outputs are the files in `tests/golden/`. After a change that is meant, write them anew with
+`MOTORCTL_REWRITE_GOLDEN=1 pytest tests/test_output.py --no-cov`, and read the difference. In the one file
+with colours the escape character is written as `␛`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import json
+import os
+import re
+import subprocess
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from bson import Binary, Int64, ObjectId, json_util
+from bson.decimal128 import Decimal128
+from conftest import command
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from motorctl import output
+from motorctl.output import Column, Output, OutputError
+from motorctl.settings import FORMATS
+from motorctl.text import printable, printable_json
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from conftest import Runner
+
+GOLDEN = Path(__file__).parent / "golden"
+REWRITE = bool(os.environ.get("MOTORCTL_REWRITE_GOLDEN"))
+
+COLUMNS = [
+    Column("id"),
+    Column("name", "Name"),
+    Column("count", "Count", right=True),
+    Column("gpa", "GPA", right=True),
+    Column("balance", "Balance", right=True),
+    Column("active", "Active"),
+    Column("created_at", "Created"),
+    Column("tags", "Tags"),
+]
+ROWS: list[dict[str, Any]] = [
+    {
+        "id": ObjectId("64b7f0c2a1b2c3d4e5f60718"),
+        "name": "Ada Lovelace",
+        "count": 1,
+        "gpa": 3.9,
+        "balance": Decimal("1234567.80"),
+        "active": True,
+        "created_at": datetime(2025, 1, 31, 12, 0, tzinfo=UTC),
+        "tags": ["maths", {"since": datetime(1833, 6, 5, tzinfo=UTC), "fee": Decimal128("0.10")}],
+    },
+    {
+        "id": ObjectId("64b7f0c2a1b2c3d4e5f60719"),
+        "name": "山田 太郎 👩‍🔬 and a name that is far too long for any one column of a table",
+        "count": 1_000_000,
+        "gpa": None,
+        "balance": Decimal128("-0.05"),
+        "active": False,
+        "created_at": datetime(2025, 1, 31, 12, 0, 0, 250_000, tzinfo=UTC),
+        "tags": [],
+    },
+    {
+        "id": "plain, text",
+        "name": 'a "quoted" | piped [red]name[/red]',
+        "count": Int64(2**53 + 1),
+        "gpa": 4.0,
+        "more": "no column",
+    },
+]
+DOCUMENT: dict[str, Any] = {
+    "id": ObjectId("64b7f0c2a1b2c3d4e5f60718"),
+    "ok": True,
+    "latency_ms": {"min": 0.25, "median": 0.5, "max": 12.0},
+    "total": Decimal128("1999.90"),
+    "at": datetime(2025, 1, 31, 12, 0, tzinfo=UTC),
+    "note": None,
+}
+FREE: list[dict[str, Any]] = [
+    {
+        "_id": ObjectId("64b7f0c2a1b2c3d4e5f60718"),
+        "n": 1,
+        "long": Int64(1),
+        "price": Decimal128("1.50"),
+        "at": datetime(2025, 1, 31, 12, 0, tzinfo=UTC),
+        "raw": Binary(b"\x00\xff"),
+        "nan": float("nan"),
+    }
+]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def rendered(
+    data: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+    format: str,
+    columns: Sequence[Column] | None = None,
+    *,
+    tty: bool = False,
+    color: bool | None = None,
+    **options: bool,
+) -> str:
+    stream = Terminal() if tty else io.StringIO()
+    Output(stream, format, color=color).emit(data, columns, **options)
+    return stream.getvalue()
+
+
+def streamed(
+    rows: Sequence[Mapping[str, Any]], format: str, columns: Sequence[Column] | None, *, tty: bool = False
+) -> str:
+    async def source() -> AsyncIterator[Mapping[str, Any]]:
+        for row in rows:
+            yield row
+
+    stream = Terminal() if tty else io.StringIO()
+    count = asyncio.run(Output(stream, format, color=False).stream(source(), columns))
+    assert count == len(rows)
+    return stream.getvalue()
+
+
+def check_golden(name: str, text: str) -> None:
+    path = GOLDEN / name
+    text = text.replace("\x1b", "␛")
+    if REWRITE:
+        path.write_text(text, encoding="utf-8", newline="\n")
+    assert text == path.read_text(encoding="utf-8")
+
+
+# Golden files
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_a_table_on_a_terminal(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    shown = rendered(ROWS, "table", COLUMNS, tty=True, color=False)
+    check_golden(f"rows-terminal-{width}.txt", shown)
+    assert "\x1b" not in shown
+
+
+def test_a_table_in_colour_has_the_same_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    shown = rendered(ROWS, "table", COLUMNS, tty=True)
+    check_golden("rows-terminal-200-colour.txt", shown)
+    plain = [re.sub(r"\x1b\[[\d;]*m", "", line).rstrip() for line in shown.splitlines()]
+    assert plain == rendered(ROWS, "table", COLUMNS, tty=True, color=False).splitlines()
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_rows_in_a_pipe(format: str) -> None:
+    check_golden(f"rows-pipe.{ENDINGS[format]}", rendered(ROWS, format, COLUMNS))
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_document_in_a_pipe(format: str) -> None:
+    check_golden(f"document-pipe.{ENDINGS[format]}", rendered(DOCUMENT, format))
+
+
+def test_a_document_on_a_terminal() -> None:
+    check_golden("document-terminal-80.txt", rendered(DOCUMENT, "table", tty=True, color=False))
+
+
+@pytest.mark.parametrize("canonical", [False, True])
+def test_free_documents_are_extended_json(canonical: bool) -> None:
+    shown = rendered(FREE, "json", free=True, canonical=canonical)
+    check_golden("free-canonical.json" if canonical else "free-relaxed.json", shown)
+    assert json_util.loads(shown, json_options=json_util.JSONOptions(tz_aware=True))[0]["raw"] == b"\x00\xff"
+
+
+ENDINGS = {"table": "txt", "json": "json", "ndjson": "ndjson", "csv": "csv", "markdown": "md"}
+
+
+def test_no_golden_file_is_left_over() -> None:
+    pipes = {f"{kind}-pipe.{ending}" for kind in ("rows", "document") for ending in ENDINGS.values()}
+    others = {
+        "rows-terminal-80.txt",
+        "rows-terminal-200.txt",
+        "rows-terminal-200-colour.txt",
+        "document-terminal-80.txt",
+    }
+    assert {path.name for path in GOLDEN.iterdir()} == pipes | others | {
+        "free-relaxed.json",
+        "free-canonical.json",
+    }
+
+
+# What holds in every format
+
+
+@pytest.mark.parametrize("tty", [False, True])
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("columns", [COLUMNS, None])
+def test_streaming_writes_the_same(
+    monkeypatch: pytest.MonkeyPatch, format: str, tty: bool, columns: list[Column] | None
+) -> None:
+    monkeypatch.setattr(output, "CHUNK", 2)
+    for rows in ([], ROWS[:1], ROWS[:2], ROWS):
+        assert streamed(rows, format, columns, tty=tty) == rendered(
+            rows, format, columns, tty=tty, color=False
+        )
+
+
+@pytest.mark.parametrize(
+    ("format", "tty", "shown"),
+    [
+        ("table", False, "a  B\n"),
+        ("table", True, "(0 rows)\n"),
+        ("json", False, "[]\n"),
+        ("ndjson", False, ""),
+        ("csv", False, "a,B\n"),
+        ("markdown", False, "| a | B |\n|---|---:|\n"),
+    ],
+)
+def test_no_rows(format: str, tty: bool, shown: str) -> None:
+    columns = [Column("a"), Column("b", "B", right=True)]
+    assert rendered([], format, columns, tty=tty, color=False) == shown
+
+
+def test_a_count_stands_below_a_table_on_a_terminal() -> None:
+    assert rendered([{"a": 1}], "table", tty=True, color=False).endswith("\n(1 row)\n")
+    assert rendered([{"a": 1}] * 2, "table", tty=True, color=False).endswith("\n(2 rows)\n")
+
+
+def test_json_holds_what_columns_leave_out() -> None:
+    assert json.loads(rendered(ROWS, "json", COLUMNS))[2]["more"] == "no column"
+
+
+def test_columns_are_found_in_all_rows() -> None:
+    assert rendered([{"a": 1}, {"b": "x", "a": None}], "csv") == "a,b\n1,\n,x\n"
+
+
+def test_a_pipe_cuts_nothing() -> None:
+    long = "x" * 1000
+    assert long in rendered([{"a": long}], "table")
+
+
+@pytest.mark.parametrize("columns", [1, 8, 30])
+@pytest.mark.parametrize("value", [1234567890123, "山田太郎山田太郎", "a-long-word-of-27-characters"])
+def test_a_narrow_terminal_cuts_nothing(monkeypatch: pytest.MonkeyPatch, columns: int, value: Any) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    shown = rendered([{f"c{i}": value for i in range(columns)}], "table", tty=True, color=False)
+    found = "".join(shown.partition("─\n")[2].rpartition("(1 row)")[0].split())
+    assert sorted(found) == sorted(str(value) * columns)
+    assert max(map(cell_len, shown.splitlines())) <= max(40, 5 * columns)
+
+
+def test_values_as_json_has_them() -> None:
+    row = {
+        "date": date(2025, 1, 31),
+        "naive": datetime(2025, 1, 31),  # noqa: DTZ001 - as a driver without tz_aware gives it
+        "big": Decimal("1E+3"),
+        "infinite": Decimal128("Infinity"),
+        "bytes": b"\x00\xff",
+        "other": ObjectId("64b7f0c2a1b2c3d4e5f60718"),
+    }
+    assert json.loads(rendered(row, "json")) == {
+        "date": "2025-01-31",
+        "naive": "2025-01-31T00:00:00Z",
+        "big": "1000",
+        "infinite": "Infinity",
+        "bytes": "00ff",
+        "other": "64b7f0c2a1b2c3d4e5f60718",
+    }
+
+
+def test_money_has_the_same_digits_in_each_format() -> None:
+    row = [{"total": Decimal128("1999.90")}]
+    assert all("1999.90" in rendered(row, name) for name in FORMATS)
+
+
+# Hostile text
+
+HOSTILE = [
+    "\x1b[31mred\x1b[0m",
+    "\x1b]0;title\x07",
+    "\x9b31mC1",
+    "over\rwritten",
+    "two\nlines\tand a tab",
+    "[red]markup[/red] [link=http://evil]x[/link]",
+    "user\u202egnp.exe",
+    "\u2066isolated\u2069 \u200bzero\ufeff",
+    "bell\x07 back\x08space del\x7f nul\x00",
+    "line\u2028separator next\x85line",
+    "<script>alert(1)</script> | `code` \\",
+    '"quoted", comma',
+]
+CONTROLS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+
+
+@pytest.mark.parametrize("tty", [False, True])
+@pytest.mark.parametrize("format", [f for f in FORMATS if f != "csv"])
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_text_is_shown_not_obeyed(format: str, text: str, tty: bool) -> None:
+    """As a value, nested, and as the name of a field; as a document and in rows."""
+    row = {"a": text, "b": {"c": [text]}, text: 1}
+    for data in (row, [row]):
+        shown = rendered(data, format, tty=tty, color=False)
+        assert not CONTROLS.search(shown)
+        if format in ("json", "ndjson"):
+            assert json.loads(shown) in (row, [row])
+
+
+def test_markup_stays_text_in_a_table() -> None:
+    for tty in (False, True):
+        assert "[red]markup[/red]" in rendered([{"a": "[red]markup[/red]"}], "table", tty=tty, color=False)
+
+
+def test_markdown_cells_are_no_markup() -> None:
+    assert (
+        rendered([{"a": "<b>x</b>|y\\\nz"}], "markdown") == "| a |\n|---|\n| &lt;b>x&lt;/b>\\|y\\\\\\\\nz |\n"
+    )
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_text_in_csv(text: str) -> None:
+    """A pipe gets the value as it is, quoted so that it is read back; a terminal gets nothing to obey."""
+    row = {"a": text, text: "x"}
+    piped = rendered([row], "csv")
+    assert list(csv.reader(io.StringIO(piped, newline=""))) == [["a", text], [text, "x"]]
+    assert not CONTROLS.search(rendered([row], "csv", tty=True))
+
+
+@given(
+    st.lists(
+        st.dictionaries(ANY_TEXT, ANY_TEXT | st.integers(-(2**63), 2**63 - 1) | st.none(), min_size=1),
+        max_size=4,
+    )
+)
+def test_json_means_the_same_and_controls_nothing(rows: list[dict[str, Any]]) -> None:
+    for free in (False, True):
+        text = rendered(rows, "json", free=free)
+        lines = rendered(rows, "ndjson", free=free)
+        assert not CONTROLS.search(text + lines)
+        if not any(key.startswith("$") for row in rows for key in row):
+            assert json.loads(text) == [json.loads(line) for line in lines.splitlines()] == rows
+
+
+@given(st.lists(st.tuples(ANY_TEXT, ANY_TEXT), max_size=4))
+def test_csv_is_read_back(cells: list[tuple[str, str]]) -> None:
+    text = rendered([{"a": a, "b": b} for a, b in cells], "csv", [Column("a"), Column("b")])
+    assert list(csv.reader(io.StringIO(text, newline="")))[1:] == [list(pair) for pair in cells]
+
+
+@given(st.text())
+def test_printable_text_holds_no_control_character(text: str) -> None:
+    assert not CONTROLS.search(printable(text))
+    assert "\n" not in printable(text)
+    assert printable(text, lines=True).count("\n") == text.count("\n")
+    assert printable(printable(text)) == printable(text)
+
+
+@given(ANY_TEXT)
+def test_printable_json_is_the_same_json(text: str) -> None:
+    shown = printable_json(json.dumps(text, ensure_ascii=False))
+    assert json.loads(shown) == text
+    assert not CONTROLS.search(shown)
+
+
+def test_what_people_write_with_stays() -> None:
+    text = "Übergrößenträger 山田 👩‍🔬 نمی‌خواهم हिन्दी"
+    assert printable(text) == printable_json(text) == text
+
+
+def test_a_text_result_drives_no_terminal() -> None:
+    stream = Terminal()
+    Output(stream, "table").text("a: \x1b[31m\nb: 1")
+    assert stream.getvalue() == "a: \\x1b[31m\nb: 1\n"
+    pipe = io.StringIO()
+    Output(pipe, "table").text("a: \x1b[31m")
+    assert pipe.getvalue() == "a: \x1b[31m\n"
+
+
+# Streams that fail
+
+
+class Full(io.StringIO):
+    def write(self, _text: str, /) -> int:
+        raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_full_disk_is_said(format: str) -> None:
+    with pytest.raises(OutputError, match=r"^cannot write the results: No space left on device$"):
+        Output(Full(), format).emit(ROWS, COLUMNS)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["config", "show"], ["config", "show", "-o", "json"], ["--help"], ["--version"], ["completion", "bash"]],
+)
+def test_a_full_device_is_exit_1_and_a_sentence(arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command(*arguments), stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 1
+    message = "cannot write the results: No space left on device"
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_closed_stdout_is_exit_1() -> None:
+    done = subprocess.run(
+        ["sh", "-c", '"$@" >&-', "sh", *command("config", "show")],
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (
+        1,
+        "error: cannot write the results: standard output is closed\n",
+    )
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_closed_pipe_ends_quietly(unbuffered: str) -> None:
+    """Whether the pipe is found closed while the command writes, or at the last flush."""
+    done = subprocess.run(
+        ["bash", "-c", 'set -o pipefail; "$@" | true', "bash", *command("config", "show")],
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+# Through the whole program
+
+
+def test_colour_follows_the_terminal_the_flag_and_no_color(cli: Runner) -> None:
+    show = ("config", "path", "--config", "/dev/null")
+    assert "\x1b" not in cli("config", "show", tty=True, env={"NO_COLOR": "1"}).stdout
+    assert "\x1b" not in cli("config", "show", "--no-color", tty=True).stdout
+    assert "\x1b" not in cli("config", "show", tty=True, env={"TERM": "dumb"}).stdout
+    assert "\x1b" in cli("config", "show", tty=True).stdout
+    assert "\x1b" in cli("config", "show", "--color", tty=True, env={"NO_COLOR": "1"}).stdout
+    assert "\x1b" not in cli(*show).stdout
