@@ -20,15 +20,17 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import WriteConcern
 from pymongo.errors import AutoReconnect
 
+from motorctl import retry
 from motorctl.core.ingest import engine
 from motorctl.core.ingest.account import Account, ErrorLimit
 from motorctl.core.ingest.engine import Options
 from motorctl.core.ingest.model import Plan
 from motorctl.core.ingest.source import Source
+from motorctl.diagnostics import Diagnostics
 from motorctl.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
     from conftest import Runner
@@ -428,6 +430,15 @@ def fail_command(server_uri: str) -> Iterator[Any]:
         configure("off")
 
 
+async def again(operation: Callable[[], Awaitable[Any]]) -> Any:
+    """Try as `App.attempt` does, up to six times and without its pauses."""
+
+    async def at_once(_seconds: float) -> None: ...
+
+    diagnostics = Diagnostics(io.StringIO())
+    return await retry.attempt(operation, attempts=6, diagnostics=diagnostics, sleep=at_once)
+
+
 async def test_a_lost_connection_inserts_nothing_twice(
     db: Database, server_uri: str, fail_command: Any
 ) -> None:
@@ -437,7 +448,7 @@ async def test_a_lost_connection_inserts_nothing_twice(
     fail_command({"times": 5}, failCommands=["insert"], closeConnection=True, appName="ingest-test")
     client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(server_uri, appname="ingest-test")
     account = Account()
-    await engine.run(client[db.name]["c"], stream(data), Options(attempts=6), account)
+    await engine.run(client[db.name]["c"], stream(data), Options(), account, attempt=again)
     client.close()
     assert counts(account.summary()) == [4000, 4000, 0, 0, 0]
     assert await db.c.count_documents({}) == 4000
@@ -464,7 +475,7 @@ async def test_an_answer_that_was_lost_is_no_duplicate(db: Database) -> None:
     data = b"".join(b'{"n":%d}\n{"_id":%d}\n' % (i, i) for i in range(10))
     account = Account()
     collection: Any = Lossy()
-    await engine.run(collection, stream(data), Options(), account)
+    await engine.run(collection, stream(data), Options(), account, attempt=again)
     assert counts(account.summary()) == [20, 19, 0, 0, 1]
     assert account.first[0].record == '{"_id":5}'
     assert await db.c.count_documents({}) == 20
@@ -496,7 +507,7 @@ async def test_a_lost_server_books_what_is_unknown(db: Database, mode: Any) -> N
     collection: Any = Dying()
     plan = Plan(mode, ("k",) if mode == "upsert" else ())
     with pytest.raises(AutoReconnect):
-        await engine.run(collection, stream(data), Options(plan, batch_size=100, attempts=1), account)
+        await engine.run(collection, stream(data), Options(plan, batch_size=100), account)
     read, inserted, _, _, rejected = counts(account.summary())
     assert inserted == await db.c.count_documents({}) == 300
     assert rejected in {100, 200}

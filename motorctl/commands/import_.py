@@ -82,7 +82,7 @@ def import_(
     """
     app: App = ctx.obj
     sources = _sources(app, files, rejects)
-    options = _options(app, format, mode, key, types, null, ignore_blanks, batch_size, ordered, dry_run)
+    options = _options(format, mode, key, types, null, ignore_blanks, batch_size, ordered, dry_run)
     from motorctl.core.ingest.account import Account, ErrorLimit
 
     account = Account(rejects, ErrorLimit.parse(max_errors) if max_errors else ErrorLimit())
@@ -107,7 +107,6 @@ def _sources(app: App, files: Sequence[str], rejects: str | None) -> list[Source
 
 
 def _options(
-    app: App,
     format: Format,
     mode: Mode,
     key: str | None,
@@ -134,7 +133,7 @@ def _options(
         null,
         ignore_blanks,
     )
-    return Options(plan, format, batch_size, ordered=ordered, dry_run=dry_run, attempts=app.settings.retries)
+    return Options(plan, format, batch_size, ordered=ordered, dry_run=dry_run)
 
 
 async def _import(
@@ -165,7 +164,7 @@ async def _import(
                     text += f", {total.rejected:,} rejected"
                 bar.update(done=sum(source.consumed for source in sources), text=text)
 
-            await engine.run(collection, sources, options, account, progress=progress)
+            await engine.run(collection, sources, options, account, attempt=app.attempt, progress=progress)
 
 
 async def _drop(app: App, collection: Any, database: str, *, dry_run: bool) -> bool:

@@ -17,7 +17,7 @@ from motorctl.core.driver import list_indexes
 from motorctl.core.ingest.decode import columns, decode
 from motorctl.core.ingest.model import Plan
 from motorctl.core.ingest.split import split
-from motorctl.core.ingest.write import NO_ANSWER, Writer, lost
+from motorctl.core.ingest.write import NO_ANSWER, Writer, lost, once
 from motorctl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from motorctl.core.ingest.account import Account
     from motorctl.core.ingest.model import Chunk, Decoded, Outcome
     from motorctl.core.ingest.source import Source
+    from motorctl.core.ingest.write import Attempt
 
 __all__ = ["Options", "check", "has_index", "run"]
 
@@ -37,7 +38,7 @@ LAST_REPLY_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How an import goes about it. `attempts` is how often a batch without an answer is sent."""
+    """How an import goes about it."""
 
     plan: Plan = field(default_factory=Plan)
     format: str = "auto"
@@ -45,7 +46,6 @@ class Options:
     in_flight: int = 2
     ordered: bool = False
     dry_run: bool = False
-    attempts: int = 3
 
 
 def check(sources: Sequence[Source], options: Options) -> None:
@@ -86,15 +86,17 @@ async def run(
     options: Options,
     account: Account,
     *,
+    attempt: Attempt = once,
     progress: Callable[[Source], None] = lambda _: None,
 ) -> None:
     """Import `sources` into `collection`, and book every record in `account`.
 
     The books are right whether this returns, raises or is cancelled. Raises `UsageError` for an input
     that can't be read as what it is, `MotorctlError` for damaged input or a rejects file that can't be
-    written, and the driver's error when the server is lost. `progress` is called after each chunk.
+    written, and the driver's error when the server is lost. `attempt` awaits the sending of a batch, and
+    does so again where that may help; `progress` is called after each chunk.
     """
-    writer = Writer(collection, options.plan, ordered=options.ordered, attempts=options.attempts)
+    writer = Writer(collection, options.plan, ordered=options.ordered, attempt=attempt)
     flight = _Flight(account, 1 if options.ordered else options.in_flight)
     account.open()
     try:

@@ -6,29 +6,34 @@ nothing; it counts nothing and knows no files.
 
 from __future__ import annotations
 
-import asyncio
-import random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS, RawBSONDocument
 from pymongo import UpdateOne
-from pymongo.errors import AutoReconnect, BulkWriteError, ServerSelectionTimeoutError
+from pymongo.errors import AutoReconnect, BulkWriteError
 
 from motorctl.core import refusals
 from motorctl.core.ingest.model import Failure, Outcome
 from motorctl.errors import MotorctlError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from motorctl.client import Collection
     from motorctl.core.ingest.model import Decoded, Plan
 
-__all__ = ["NO_ANSWER", "Writer", "lost"]
+__all__ = ["NO_ANSWER", "Attempt", "Writer", "lost", "once"]
 
 DUPLICATE_KEY = 11000
 VALIDATION = 121
 NO_ANSWER = "no answer from the server: it may be written or not"
+
+
+Attempt: TypeAlias = "Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]"
+
+
+async def once(operation: Callable[[], Awaitable[Any]]) -> Any:
+    return await operation()
 
 
 def lost(start: int, stop: int, reason: str, error: Exception) -> Outcome:
@@ -42,15 +47,17 @@ def lost(start: int, stop: int, reason: str, error: Exception) -> Outcome:
 class Writer:
     """Writes slices of decoded chunks into one collection.
 
-    A batch that got no answer is sent again, up to `attempts` times. That does no harm: an insert
-    carries its `_id`, and an upsert finds its own document.
+    `attempt` awaits an operation, and may await it again where no answer came. That does no harm: an
+    insert carries its `_id`, and an upsert finds its own document.
     """
 
-    def __init__(self, collection: Collection, plan: Plan, *, ordered: bool, attempts: int) -> None:
+    def __init__(
+        self, collection: Collection, plan: Plan, *, ordered: bool = False, attempt: Attempt = once
+    ) -> None:
         self._collection = collection
         self._plan = plan
         self._ordered = ordered
-        self._attempts = max(1, attempts)
+        self._attempt = attempt
 
     async def write(self, decoded: Decoded, start: int, stop: int) -> Outcome:
         """Write documents `start` to `stop`; never raises for what the server or the network does.
@@ -88,15 +95,22 @@ class Writer:
         return outcome
 
     async def _insert(self, decoded: Decoded, start: int, stop: int, outcome: Outcome) -> None:
-        position, attempt = start, 1
+        position = start
         while position < stop:
             documents = [RawBSONDocument(raw) for raw in decoded.documents[position:stop]]
-            try:
+            sent = 0
+
+            async def send(documents: list[RawBSONDocument] = documents) -> None:
+                nonlocal sent
+                sent += 1
                 await self._collection.insert_many(documents, ordered=self._ordered)
+
+            try:
+                await self._attempt(send)
             except BulkWriteError as error:
                 errors = error.details["writeErrors"]
                 failures = [_failure(entry, position + entry["index"]) for entry in errors]
-                if attempt > 1:
+                if sent > 1:
                     failures = await self._not_ours(decoded, failures)
                 outcome.failures += failures
                 _unconfirmed(error.details, outcome)
@@ -104,13 +118,6 @@ class Writer:
                     # An ordered batch ends at its first error: what comes after it is still to be sent.
                     position += errors[-1]["index"] + 1
                     continue
-            except AutoReconnect as error:
-                # Looking for a server has taken its own time-out already.
-                if attempt >= self._attempts or isinstance(error, ServerSelectionTimeoutError):
-                    raise
-                await _pause(attempt)
-                attempt += 1
-                continue
             break
         outcome.inserted = stop - start - len(outcome.failures)
 
@@ -130,7 +137,7 @@ class Writer:
         return kept
 
     async def _upsert(self, decoded: Decoded, start: int, stop: int, outcome: Outcome) -> None:
-        position, attempt = start, 1
+        position = start
         while position < stop:
             operations: Sequence[Any] = [
                 UpdateOne(RawBSONDocument(query), _replacement(document), upsert=True)
@@ -140,22 +147,17 @@ class Writer:
             ]
             errors: list[dict[str, Any]] = []
             details: Mapping[str, Any]
+
+            async def send(operations: Sequence[Any] = operations) -> Mapping[str, Any]:
+                return (await self._collection.bulk_write(operations, ordered=self._ordered)).bulk_api_result
+
             try:
-                details = (
-                    await self._collection.bulk_write(operations, ordered=self._ordered)
-                ).bulk_api_result
+                details = await self._attempt(send)
             except BulkWriteError as error:
                 details = error.details
                 errors = details["writeErrors"]
                 outcome.failures += [_failure(entry, position + entry["index"]) for entry in errors]
                 _unconfirmed(details, outcome)
-            except AutoReconnect as error:
-                # Looking for a server has taken its own time-out already.
-                if attempt >= self._attempts or isinstance(error, ServerSelectionTimeoutError):
-                    raise
-                await _pause(attempt)
-                attempt += 1
-                continue
             outcome.inserted += details["nUpserted"]
             outcome.updated += details["nModified"]
             if not (self._ordered and errors):
@@ -194,8 +196,3 @@ def _unconfirmed(details: Mapping[str, Any], outcome: Outcome) -> None:
             hint="the documents are on the primary and may be lost if it fails now",
             code=problems[0].get("code"),
         )
-
-
-async def _pause(attempt: int) -> None:
-    """Wait 0.5 s, 1 s, 2 s, … up to 10 s, with jitter, before a batch is sent again."""
-    await asyncio.sleep(min(10.0, 0.25 * 2**attempt) * random.uniform(0.5, 1.0))
