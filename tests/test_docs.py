@@ -1,0 +1,56 @@
+"""README says what the program does: its lines parse, its tables are the program's, its commands are CI's."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from motorctl import cli as program
+from motorctl.app import Streams
+from motorctl.errors import ExitCode
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def typed() -> list[str]:
+    """Return each motorctl command line in README's blocks, continuation lines joined."""
+    blocks = re.findall(r"^```(?:sh|console)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    text = "\n".join(blocks).replace("\\\n", " ")
+    return [m.group(1) for m in re.finditer(r"^(?:\$ )?\s*(motorctl .*)$", text, re.MULTILINE)]
+
+
+@pytest.mark.parametrize("line", typed())
+def test_every_command_in_readme_is_one(line: str) -> None:
+    words = shlex.split(re.split(r" [|<>] | > ", line)[0], comments=True)[1:]
+    root = program.root()
+    run = program.Run(words, {}, Streams.standard())
+    with root.make_context("motorctl", list(words), obj=run) as context:
+        name, command, rest = root.resolve_command(context, [*context._protected_args, *context.args])
+        assert command is not None
+        with command.make_context(name, rest, parent=context) as inner:
+            if isinstance(command, program.Group):
+                verb, leaf, rest = command.resolve_command(inner, [*inner._protected_args, *inner.args])
+                assert leaf is not None
+                leaf.make_context(verb, rest, parent=inner).close()
+
+
+def test_there_are_commands_to_check() -> None:
+    assert len(typed()) > 15
+
+
+def test_the_exit_codes_in_readme_are_the_programs() -> None:
+    codes = re.findall(r"^\| ([\d /]+) \|", README, re.MULTILINE)
+
+    assert [int(c) for row in codes for c in row.split(" / ")] == [int(code) for code in ExitCode]
+
+
+def test_ci_runs_the_test_command_of_readme() -> None:
+    (line,) = [
+        line for line in (ROOT / ".ci/run").read_text(encoding="utf-8").splitlines() if "pytest" in line
+    ]
+
+    assert line in README.splitlines()
