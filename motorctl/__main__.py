@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
 
@@ -30,10 +31,9 @@ def main() -> NoReturn:
 
     code = run()
     for stream in (sys.stdout, sys.stderr):
-        try:
+        # cli.main has told what could not be written to stdout; a broken stderr loses words, no result.
+        with suppress(OSError, ValueError):
             stream.flush()
-        except (OSError, ValueError):
-            code = code or 1
     os._exit(code)
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from motorctl.settings import Settings
 
 T = TypeVar("T")
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,30 @@ class App:
         from motorctl import retry
 
         call = partial(operation, *arguments, **options)
-        return await retry.attempt(call, attempts=self.settings.retries, diagnostics=self.diagnostics)
+        return await retry.attempt(
+            call,
+            attempts=self.settings.retries,
+            diagnostics=self.diagnostics,
+            selection_seconds=self.settings.timeout,
+        )
+
+    async def rows(
+        self, operation: Callable[..., AsyncIterator[Row]], *arguments: Any, **options: Any
+    ) -> AsyncIterator[Row]:
+        """Yield what `operation(*arguments, **options)` yields, begun again on transient errors.
+
+        Only the first row may be waited for twice: what is out can't be taken back.
+        """
+
+        async def begin() -> tuple[AsyncIterator[Row], Row | None]:
+            rows = operation(*arguments, **options)
+            return rows, await anext(rows, None)
+
+        rows, first = await self.attempt(begin)
+        if first is not None:
+            yield first
+            async for row in rows:
+                yield row
 
 
 async def _terminable(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -30,25 +30,20 @@ def text(app: App, value: str, name: str) -> str:
 
 def value(app: App, argument: str, name: str) -> Any:
     """Return the Extended JSON value of an argument, `@file` or `-`."""
-    from bson import json_util
-    from bson.errors import BSONError
+    from motorctl.core import extjson
 
     content = text(app, argument, name)
-    options = json_util.JSONOptions(tz_aware=True)
     try:
-        return json_util.loads(content, json_options=options)
+        return extjson.loads(content)
     except json.JSONDecodeError as error:
         raise UsageError(
-            f"{name}: not JSON: {error.msg.lower()} at line {error.lineno}, column {error.colno}",
-            hint="quote it for the shell: '{\"active\": true}'",
+            f"{_place(argument, name)}: not JSON: {error.msg.lower()} at line {error.lineno}, column {error.colno}",
+            hint=None if argument.startswith(("@", "-")) else "quote it for the shell, in single quotes",
             line=error.lineno,
             column=error.colno,
         ) from error
-    except ArithmeticError as error:
-        # decimal.InvalidOperation, whose text is a list of classes; OverflowError.
-        raise UsageError(f"{name}: not Extended JSON: a number in it is none, or too large") from error
-    except (BSONError, LookupError, TypeError, ValueError, RecursionError) as error:
-        raise UsageError(f"{name}: not Extended JSON: {error}") from error
+    except ValueError as error:
+        raise UsageError(f"{_place(argument, name)}: not Extended JSON: {error}") from error
 
 
 def document(app: App, argument: str | None, name: str) -> dict[str, Any]:
@@ -87,8 +82,15 @@ def fields(argument: str | None, name: str = "--fields") -> list[str]:
     return names
 
 
+def _place(argument: str, name: str) -> str:
+    """Return where a text came from, for errors."""
+    if argument == "-":
+        return f"{name}: stdin"
+    return f"{name}: {argument[1:]}" if argument.startswith("@") else name
+
+
 def _decoded(content: bytes, place: str) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UsageError(f"{place}: not UTF-8 text (byte {error.start})") from error
+        raise UsageError(f"{place}: not UTF-8 text (byte {error.start + 1})") from error

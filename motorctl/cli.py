@@ -21,6 +21,7 @@ from motorctl import __version__, settings
 from motorctl.app import App, Streams
 from motorctl.diagnostics import Diagnostics
 from motorctl.errors import ExitCode, MotorctlError, UsageError
+from motorctl.near import near, nearest
 from motorctl.output import Output, cannot_write
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ class Run:
             color=chosen["color"],
             yes=chosen.yes,
             secrets=chosen.secrets,
+            before=self.streams.stdout.flush,
         )
         output = Output(self.streams.stdout, chosen.output, color=chosen["color"])
         self.app = App(chosen, self.streams, diagnostics, output)
@@ -125,8 +127,14 @@ class Run:
             self.streams.stderr,
             as_json=self._typed("log_format", "--log-format", "MOTORCTL_LOG_FORMAT") == "json",
             color=False if plain else None,
-            secrets=lambda: settings.secrets_in(str(self._typed("uri", "--uri", "MOTORCTL_URI") or "")),
+            secrets=self._early_secrets,
         )
+
+    def _early_secrets(self) -> tuple[str, ...]:
+        """The secrets of each connection string that is typed or in the environment."""
+        given = [self._typed("uri", "--uri", "")]
+        given += [self.environ.get(variable) for variable in settings.BY_NAME["uri"].environment]
+        return tuple(secret for uri in given if uri for secret in settings.secrets_in(str(uri)))
 
     def _typed(self, name: str, flag: str, variable: str) -> Any:
         """Find a global option even where parsing stopped before it."""
@@ -258,7 +266,7 @@ class Root(Group):
         if args and args[0] not in ENTRIES and not args[0].startswith("-") and not ctx.resilient_parsing:
             raise UsageError(
                 f"no such command: {args[0]}",
-                hint=settings.near(args[0], ENTRIES) or f"`{PROGRAM} --help` lists the commands",
+                hint=near(args[0], ENTRIES) or f"`{PROGRAM} --help` lists the commands",
             )
         return super().resolve_command(ctx, args)
 
@@ -379,15 +387,21 @@ def _run(run: Run) -> int:
         raise _usage(error) from error
     except typer.Abort as error:
         raise KeyboardInterrupt from error
-    return _flush(run.streams) or int(code or 0)
+    _flush(run.streams, reader_may_be_gone=True)
+    return int(code or 0)
 
 
-def _flush(streams: Streams) -> int:
-    """Push out what stdout still holds: a full disk shows itself here at the latest."""
+def _flush(streams: Streams, *, reader_may_be_gone: bool = False) -> int:
+    """Push out what stdout still holds: a full disk shows itself here at the latest.
+
+    A command that has come to its verdict keeps it, even if nobody reads its last lines.
+    """
     try:
         streams.stdout.flush()
     except BrokenPipeError:
-        raise
+        if not reader_may_be_gone:
+            raise
+        _silence(streams.stdout)
     except OSError as error:
         _silence(streams.stdout)
         raise cannot_write(error) from error
@@ -411,7 +425,11 @@ def _usage(error: click.ClickException) -> UsageError:
     if isinstance(error, click.NoSuchOption):
         message = f"no such option: {error.option_name}"
         known = [flag for p in context.command.get_params(context) for flag in p.opts] if context else []
-        hint = settings.near(error.option_name, known)
+        # By their words: the dashes would make any two alike.
+        meant = nearest(
+            error.option_name.lstrip("-"), [flag.lstrip("-") for flag in known if flag.startswith("--")]
+        )
+        hint = f"did you mean '--{meant}'?" if meant else None
     elif message == "Missing command" and context and isinstance(context.command, Group):
         verbs = ", ".join(context.command.list_commands(context))
         message = f"{context.command_path}: which command?"

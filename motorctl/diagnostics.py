@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
@@ -56,8 +56,11 @@ class Diagnostics:
         color: bool | None = None,
         yes: bool = False,
         secrets: Callable[[], tuple[str, ...]] = tuple,
+        before: Callable[[], None] | None = None,
     ) -> None:
+        """`before` runs ahead of each line: results on stdout come out first, also in one log with this."""
         self._stream = stream
+        self._before = before
         self._answers = answers
         self.verbose = verbose
         self._quiet = quiet
@@ -121,12 +124,13 @@ class Diagnostics:
 
         Raises UsageError where nobody can be asked.
         """
+        question = question.rstrip("?")
         if self._yes:
             return True
         if self._answers is None or not (self._answers.isatty() and self._stream.isatty()):
-            raise UsageError(f"{question} Nobody can be asked here", hint="add --yes (-y)")
-        self._text(f"{question} [y/N] ", end="")
+            raise UsageError(f"{question}? Nobody can be asked here", hint="add --yes (-y)")
         with _signals_end_it():
+            self._text(f"{question}? [y/N] ", end="")
             return self._answers.readline().strip().lower() in ("y", "yes")
 
     @contextmanager
@@ -139,7 +143,7 @@ class Diagnostics:
             with _drawn(self._stream, self._one_line, title, total, unit, color=self._color) as bar:
                 yield bar
         else:
-            yield _Lines(self, title, total, unit)
+            yield _Lines(self, title, total, unit, watched=self._stream.isatty())
 
     def _say(self, level: str, message: str, fields: dict[str, Any]) -> None:
         if self._json:
@@ -162,6 +166,10 @@ class Diagnostics:
         self._write(printable_json(json.dumps(clean, ensure_ascii=False)) + "\n")
 
     def _write(self, text: str) -> None:
+        if self._before is not None:
+            # What is wrong with stdout is told when its own output fails.
+            with suppress(OSError, ValueError):
+                self._before()
         try:
             self._stream.write(text)
             self._stream.flush()
@@ -172,16 +180,22 @@ class Diagnostics:
 
 
 class _Lines:
-    """Progress without a terminal: at most a line every 10 s, at `-v`."""
+    """Progress where nothing can be drawn: at most a line every 10 s, at `-v`.
 
-    def __init__(self, diagnostics: Diagnostics, title: str, total: float | None, unit: str) -> None:
-        self._diagnostics = diagnostics
+    A person at a terminal that can't draw (`TERM=dumb`) gets a line a second.
+    """
+
+    def __init__(
+        self, diagnostics: Diagnostics, title: str, total: float | None, unit: str, *, watched: bool
+    ) -> None:
+        self._tell = diagnostics.info if watched else diagnostics.note
+        self._interval = 1.0 if watched else QUIET_INTERVAL
         self._title = title
         self._total = total
         self._unit = unit
         self._done = 0.0
         self._text = ""
-        self._next = time.monotonic() + QUIET_INTERVAL
+        self._next = time.monotonic() + self._interval
 
     def advance(self, amount: float = 1) -> None:
         self.update(done=self._done + amount)
@@ -190,9 +204,9 @@ class _Lines:
         self._done = self._done if done is None else done
         self._text = self._text if text is None else text
         if time.monotonic() >= self._next:
-            self._next = time.monotonic() + QUIET_INTERVAL
+            self._next = time.monotonic() + self._interval
             share = f" {self._done / self._total:.0%}" if self._total else f" {self._done:.0f} {self._unit}"
-            self._diagnostics.note(f"{self._title}:{share} {self._text}".rstrip())
+            self._tell(f"{self._title}:{share} {self._text}".rstrip())
 
 
 @contextmanager

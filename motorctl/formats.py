@@ -144,6 +144,10 @@ class Markdown:
         return "| " + " | ".join(shown) + " |"
 
 
+GAP = 2
+"""Blanks between two columns of a table."""
+
+
 class Table:
     """A Rich table fitted to the terminal; in a pipe plain aligned text with nothing cut."""
 
@@ -157,11 +161,11 @@ class Table:
     def rows(self, rows: Sequence[Row]) -> None:
         self._columns = columns = self._columns or found_columns(rows)
         self._count += len(rows)
-        cells = [[printable(cell(row.get(c.key))) for c in columns] for row in rows]
         if self._sheet.terminal:
-            self._draw(columns, cells)
+            shown = brief if self._heading else cell
+            self._draw(columns, [[printable(shown(row.get(c.key))) for c in columns] for row in rows])
         else:
-            self._align(columns, cells)
+            self._align(columns, [[printable(cell(row.get(c.key))) for c in columns] for row in rows])
 
     def end(self) -> None:
         if not self._count and self._columns and not self._sheet.terminal:
@@ -204,13 +208,19 @@ class Table:
             show_header=self._heading,
             header_style="bold" if color else "",
             pad_edge=False,
+            padding=(0, 1, 0, 0),
         )
-        for column in columns:
+        titles = [printable(column.heading) if self._heading else "" for column in columns]
+        whole = kept_whole(
+            [titles, *cells], [c.right for c in columns], console.width - GAP * (len(columns) - 1)
+        )
+        for column, unbroken in zip(columns, whole, strict=True):
             style = "cyan" if color and not self._heading and column is columns[0] else None
             table.add_column(
                 Text(printable(column.heading)),
                 justify="right" if column.right else "left",
                 overflow="fold",
+                no_wrap=unbroken,
                 style=style,
             )
         for row in cells:
@@ -219,6 +229,29 @@ class Table:
         text = buffer.getvalue()
         lines = (text if color else Text.from_ansi(text).plain).splitlines()
         self._sheet.write("".join(line.rstrip() + "\n" for line in lines))
+
+
+def kept_whole(cells: Sequence[Sequence[str]], right: Sequence[bool], width: int) -> list[bool]:
+    """Choose the columns whose values stand on one line in `width` cells; the others are folded.
+
+    An id or an e-mail in two pieces can't be copied, so what has no blanks goes first: the first
+    column, then numbers, then the others from the left, as far as there is room.
+    """
+    from rich.cells import cell_len
+
+    columns = list(zip(*cells, strict=True))
+    longest = [max(map(cell_len, column)) for column in columns]
+    words = [
+        max((cell_len(word) for value in column for word in value.split()), default=0) for column in columns
+    ]
+    # A column that is folded gets eight cells at least, or its longest word if that is shorter.
+    room = [min(word, 8) for word in words]
+    order = sorted(range(len(columns)), key=lambda i: (i != 0, not right[i], i))
+    whole = [False] * len(columns)
+    for i in order:
+        if words[i] == longest[i] and sum(room) - room[i] + longest[i] <= width:
+            room[i], whole[i] = longest[i], True
+    return whole
 
 
 def found_columns(rows: Sequence[Row]) -> list[Column]:
@@ -246,6 +279,13 @@ def cell(value: Any) -> str:
     return str(plain(value))
 
 
+def brief(value: Any) -> str:
+    """Return a value as a list on a terminal shows it: as `cell`, and dates to the minute."""
+    if isinstance(value, datetime):
+        return utc(value).isoformat(timespec="minutes").replace("+00:00", "Z")
+    return cell(value)
+
+
 def plain(value: Any) -> Any:
     """Return a BSON or Python value as what JSON has: ids, decimals and dates as strings."""
     if isinstance(value, datetime):
@@ -259,14 +299,21 @@ def plain(value: Any) -> Any:
         return format(decimal, "f") if decimal.is_finite() else str(decimal)
     if isinstance(value, bytes):
         return value.hex()
+    if type(value).__name__ == "DatetimeMS":
+        # A date that Python has no word for: beyond the years 1 to 9999.
+        return f"{int(value)} ms since 1970"
     return str(value)
 
 
 def iso(moment: datetime) -> str:
     """Return a date in ISO 8601, UTC with a `Z`, milliseconds only where there are some."""
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     spec = "milliseconds" if moment.microsecond else "seconds"
-    return moment.isoformat(timespec=spec).replace("+00:00", "Z")
+    return utc(moment).isoformat(timespec=spec).replace("+00:00", "Z")
+
+
+def utc(moment: datetime) -> datetime:
+    """Return a moment in UTC; one without a zone is in UTC already."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _is_number(value: Any) -> bool:
@@ -291,14 +338,12 @@ def _default(value: Any) -> Any:
 
 
 def _extended(*, canonical: bool) -> Encode:
-    from bson import json_util
+    import orjson
 
-    options = json_util.CANONICAL_JSON_OPTIONS if canonical else json_util.RELAXED_JSON_OPTIONS
+    from motorctl.core import extjson
 
     def encode(document: Row, pretty: bool, /) -> str:
-        indent = 2 if pretty else None
-        return printable_json(
-            json_util.dumps(document, json_options=options, indent=indent, ensure_ascii=False)
-        )
+        shown = extjson.to_json_value(document, canonical=canonical)
+        return printable_json(orjson.dumps(shown, option=orjson.OPT_INDENT_2 if pretty else 0).decode())
 
     return encode

@@ -69,7 +69,8 @@ class Output:
     ) -> int:
         """Write rows as they come, holding at most a screenful; return how many there were.
 
-        ndjson goes out row by row. The others wait for `CHUNK` rows, to find columns and widths.
+        On a terminal ndjson goes out row by row; else `CHUNK` rows go out together, which is faster and
+        lets a table find its columns and widths.
         """
         writer = self._writer(columns, encoder(free=free, canonical=canonical))
         size = 1 if self.format == "ndjson" and self.terminal else CHUNK

@@ -43,13 +43,17 @@ async def attempt(
     *,
     attempts: int,
     diagnostics: Diagnostics,
+    selection_seconds: float = float("inf"),
     sleep: Callable[[float], Awaitable[Any]] | None = None,
 ) -> T:
     """Await `operation()`, again on transient errors: 1 s, 2 s, 4 s, ... at most 10 s apart, jittered.
 
-    The last error is raised as it came. One line on stderr at each retry.
+    An attempt that took `selection_seconds` has looked for a server that long in vain (the driver's own
+    retry does, and then raises the first error): it is the last. The last error is raised as it came.
+    One line on stderr at each retry.
     """
     import asyncio
+    import time
 
     from tenacity import (
         AsyncRetrying,
@@ -60,19 +64,39 @@ async def attempt(
         wait_exponential_jitter,
     )
 
+    begun = 0.0
+
+    async def timed() -> T:
+        nonlocal begun
+        begun = time.monotonic()
+        return await operation()
+
+    def worth_it(error: BaseException) -> bool:
+        return is_transient(error) and time.monotonic() - begun < selection_seconds
+
     def told(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         pause = state.next_action.sleep if state.next_action else 0.0
         diagnostics.warning(
-            f"{type(error).__name__}: trying again in {pause:.1f} s ({state.attempt_number} of {attempts} attempts)"
+            f"{_reason(error)}: trying again in {pause:.1f} s (attempt {state.attempt_number} of {attempts})"
         )
 
     retrying = AsyncRetrying(
-        retry=retry_if_exception(is_transient),
+        retry=retry_if_exception(worth_it),
         stop=stop_after_attempt(attempts) | stop_after_delay(TOTAL_SECONDS),
         wait=wait_exponential_jitter(initial=1, max=10, jitter=1),
         before_sleep=told,
         sleep=sleep or asyncio.sleep,
         reraise=True,
     )
-    return await retrying(operation)
+    return await retrying(timed)
+
+
+def _reason(error: BaseException | None) -> str:
+    from pymongo.errors import NotPrimaryError, OperationFailure
+
+    if isinstance(error, NotPrimaryError):
+        return "the server is no longer primary"
+    if isinstance(error, OperationFailure):
+        return f"the server said {(error.details or {}).get('codeName') or error.code}"
+    return "the connection was lost"

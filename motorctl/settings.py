@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import unquote, unquote_plus
 
 from motorctl.errors import ConfigurationError
+from motorctl.near import near
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -211,6 +212,12 @@ class Settings:
         if path.value is not None:
             return Value(_read_uri(Path(path.value).expanduser()), f"file {path.value} ({path.source})")
         if uri.value is not None:
+            if not _SCHEME.match(str(uri.value)):
+                # Not shown: what stands in its place may hold a password.
+                raise ConfigurationError(
+                    f"{uri.source}: not a connection string",
+                    hint="it begins with mongodb:// or mongodb+srv://, as mongodb://localhost:27017",
+                )
             return uri
         from motorctl.core import local
 
@@ -261,6 +268,11 @@ def database_in(uri: str) -> str | None:
 # The password reaches from the first colon to the LAST @ of the word: a user or a password with an
 # unescaped @, / or quote in it is cut out whole, at the price of a host now and then.
 _USERINFO = re.compile(r"(?P<scheme>mongodb(?:\+srv)?://)(?P<user>[^:\s]*):\S*@", re.IGNORECASE)
+# USER:PASSWORD without the @HOST: what stands where a port should be.
+_NO_HOST = re.compile(
+    r"(?P<head>mongodb(?:\+srv)?://[^:@/?\s'\"\[]+:)(?!\d{1,5}(?:[,/?\s'\"]|$))[^\s'\"]+", re.IGNORECASE
+)
+_SCHEME = re.compile(r"mongodb(\+srv)?://", re.IGNORECASE)
 _QUERY = re.compile(
     r"(?P<key>\b(?:tlsCertificateKeyFilePassword|sslPEMPassphrase|sslPEMKeyPassword|proxyPassword|AWS_SESSION_TOKEN)[=:])"
     r"(?P<secret>[^&\s]+?(?=['\"]?(?:[&\s]|$)))",
@@ -271,10 +283,15 @@ _QUERY = re.compile(
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
     """Cut passwords out of a text: in each connection string of it, and wherever `secrets` stand."""
     text = _USERINFO.sub(rf"\g<scheme>\g<user>:{REDACTED}@", text)
+    text = _NO_HOST.sub(_without_host, text)
     text = _QUERY.sub(rf"\g<key>{REDACTED}", text)
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, REDACTED)
     return text
+
+
+def _without_host(match: re.Match[str]) -> str:
+    return match[0] if f":{REDACTED}@" in match[0] else f"{match['head']}{REDACTED}"
 
 
 def secrets_in(uri: str) -> tuple[str, ...]:
@@ -297,7 +314,7 @@ def _read_uri(path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise ConfigurationError(f"cannot read the connection string from {path}: {reason}") from error
-    if "://" not in text or len(text.split()) != 1:
+    if not _SCHEME.match(text) or len(text.split()) != 1:
         raise ConfigurationError(
             f"{path} does not hold one connection string",
             hint="the file is one line: mongodb://HOST/DATABASE or mongodb+srv://HOST/DATABASE",
@@ -383,17 +400,6 @@ def _flag(option: Option, value: Any) -> str:
     return no if value is False and no else yes
 
 
-def near(word: str, words: Iterable[str]) -> str | None:
-    """Return `did you mean 'x'?` for the nearest of `words`, or None when none is near."""
-    import difflib
-
-    known = list(words)
-    close = [other for other in known if word and other.startswith(word)] or difflib.get_close_matches(
-        word, known, n=1
-    )
-    return f"did you mean {close[0]!r}?" if close else None
-
-
 def _profile(config: Path, chosen: Value, name: Value) -> tuple[dict[str, Any], str, dict[str, Any]]:
     """Read the profile: the one named, else the file's `default_profile`, else none.
 
@@ -417,7 +423,9 @@ def _profile(config: Path, chosen: Value, name: Value) -> tuple[dict[str, Any], 
 
     try:
         document = tomllib.loads(raw.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{config}: not UTF-8 text (byte {error.start + 1})") from error
+    except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{config}: {error}") from error
     _only(document, ("default_profile", "profiles"), str(config))
     profiles = document.get("profiles", {})

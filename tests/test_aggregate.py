@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from bson import Decimal128
+from bson.datetime_ms import DatetimeMS
 
 from motorctl.core.aggregation import writes
 
@@ -39,7 +40,7 @@ def test_a_pipeline_from_argument_file_and_stdin(cli: Runner, tmp_path: Path) ->
     assert cli("aggregate", "things", f"@{file}", "-o", "json").json() == expected
     assert cli("aggregate", "things", "-", "-o", "json", stdin=COUNT).json() == expected
     assert cli("aggregate", "things", COUNT).stdout == "_id  n\na    3\nb    2\n"
-    assert cli("aggregate", "things", '{"$count": "n"}', "-o", "ndjson").stdout == '{"n": 5}\n'
+    assert cli("aggregate", "things", '{"$count": "n"}', "-o", "ndjson").stdout == '{"n":5}\n'
 
 
 @pytest.mark.usefixtures("things")
@@ -119,3 +120,12 @@ def test_a_time_limit_is_the_servers(cli: Runner) -> None:
 
     assert result.code == 3
     assert "time limit" in result.stderr
+
+
+def test_a_date_beyond_pythons_years_is_shown_not_refused(cli: Runner, sync_db: Documents) -> None:
+    sync_db.far.insert_one({"_id": 1, "at": DatetimeMS(253402300800000)})
+
+    assert cli("aggregate", "far", "[]", "-o", "json").json()[0]["at"] == {
+        "$date": {"$numberLong": "253402300800000"}
+    }
+    assert "253402300800000 ms since 1970" in cli("aggregate", "far", "[]").stdout

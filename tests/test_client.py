@@ -19,7 +19,7 @@ import pymongo
 import pytest
 from conftest import Server, _listening, free_port, until
 
-from motorctl import client, retry, settings
+from motorctl import client, driver_errors, retry, settings
 from motorctl.diagnostics import Diagnostics
 from motorctl.errors import ExitCode, MotorctlError, RefusedError
 
@@ -260,7 +260,7 @@ def test_a_replica_sets_name_for_a_standalone(cli: Runner, standalone: Server) -
 
 def test_members_that_are_named_as_only_they_know_each_other() -> None:
     driver_says = "Could not reach any servers in [('db1', 27017)]. Replica set is configured with internal hostnames or IPs?"
-    error = client.translated(pymongo.errors.ServerSelectionTimeoutError(driver_says), None, 5)
+    error = driver_errors.translated(pymongo.errors.ServerSelectionTimeoutError(driver_says), None, 5)
     assert error.exit_code is ExitCode.UNREACHABLE
     assert "directConnection=true" in (error.hint or "")
 
@@ -268,7 +268,7 @@ def test_members_that_are_named_as_only_they_know_each_other() -> None:
 # --- the connection string ---------------------------------------------------------------------------
 
 WRONG_URI = {
-    "http://127.0.0.1": "must begin with 'mongodb://'",
+    "http://127.0.0.1": "not a connection string",
     "mongodb://": "at least one host",
     "mongodb://127.0.0.1:99999": "port must be an integer between 0 and 65535",
     "mongodb://127.0.0.1/?maxPoolSize=many": "maxpoolsize must be an integer",
@@ -532,7 +532,7 @@ def test_a_write_concern_that_was_not_met(cli: Runner, failures: Failures, sync_
 
 
 def test_a_value_that_bson_cannot_hold_is_refused(cli: Runner) -> None:
-    for value in ("99999999999999999999", '"\\ud800"', '{"a\\u0000b": 1}'):
+    for value in ('{"$numberLong": "99999999999999999999"}', '"\\ud800"', '{"a\\u0000b": 1}'):
         done = cli("users", "list", "--filter", f'{{"v": {value}}}')
         assert done.code in (ExitCode.REFUSED, ExitCode.USAGE), value
         assert "unexpected" not in done.stderr
@@ -552,7 +552,7 @@ def test_a_read_is_tried_again_and_says_so(cli: Runner, failures: Failures, how:
     assert (done.code, done.stdout) == (0, "0\n")
     (line,) = done.stderr.splitlines()
     assert "trying again in" in line
-    assert "(1 of 2 attempts)" in line
+    assert "(attempt 1 of 2)" in line
 
 
 @pytest.mark.usefixtures("no_pauses")
@@ -562,7 +562,7 @@ def test_a_read_that_never_works_is_exit_3(cli: Runner, failures: Failures, how:
         done = cli("users", "count", "--uri", failures.uri, "--retries", "2")
     assert done.code == ExitCode.UNREACHABLE
     retried, error, hint = done.stderr.splitlines()
-    assert "(1 of 2 attempts)" in retried
+    assert "(attempt 1 of 2)" in retried
     if "closeConnection" in how:
         assert error == "error: the connection was lost: it closed the connection"
     else:
@@ -576,7 +576,7 @@ def test_a_write_that_may_be_repeated_is(cli: Runner, failures: Failures, sync_d
         create = ("users", "create", "--name", "Ada", "--email", "ada@example.com")
         done = cli(*create, "--uri", failures.uri, "--retries", "2")
     assert done.code == 0
-    assert "(1 of 2 attempts)" in done.stderr
+    assert "(attempt 1 of 2)" in done.stderr
     assert sync_db.users.count_documents({}) == 1
 
 

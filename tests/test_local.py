@@ -9,8 +9,9 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,7 +22,6 @@ from motorctl.errors import ConfigurationError, MotorctlError, NotFoundError, Us
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -36,6 +36,18 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[local.Home
 
 def processes_in(path: Path) -> list[int]:
     """The processes other than this one that have a path in their command line."""
+    if not Path("/proc/self").exists():
+        return _listed(path)
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if str(path) in line and int(process.name) != os.getpid():
+                found.append(int(process.name))
+    return found  # a zombie has no command line
+
+
+def _listed(path: Path) -> list[int]:
     listing = subprocess.run(
         ["ps", "-ww", "-eo", "pid=,stat=,args="], capture_output=True, text=True, check=True
     )

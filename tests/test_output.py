@@ -28,6 +28,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from motorctl import output
+from motorctl.formats import kept_whole
 from motorctl.output import Column, Output, OutputError
 from motorctl.settings import FORMATS
 from motorctl.text import printable, printable_json
@@ -450,3 +451,18 @@ def test_colour_follows_the_terminal_the_flag_and_no_color(cli: Runner) -> None:
     assert "\x1b" in cli("config", "show", tty=True).stdout
     assert "\x1b" in cli("config", "show", "--color", tty=True, env={"NO_COLOR": "1"}).stdout
     assert "\x1b" not in cli(*show).stdout
+
+
+@pytest.mark.parametrize(
+    ("width", "whole"),
+    [
+        (80, [True, True, True]),
+        (40, [True, True, False]),
+        (32, [True, False, False]),
+        (10, [False, False, False]),
+    ],
+)
+def test_ids_and_numbers_stay_on_one_line_as_long_as_there_is_room(width: int, whole: list[bool]) -> None:
+    cells = [["id", "total", "email"], ["64b7f0c2a1b2c3d4", "1234567.80", "grace@example.com"]]
+
+    assert kept_whole(cells, [False, True, False], width) == whole

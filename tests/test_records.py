@@ -428,3 +428,23 @@ async def test_the_same_flow_on_motor_on_pymongo_and_on_the_fake(
 
     assert len(on_motor) == 14
     assert on_motor == on_pymongo == on_fake
+
+
+@pytest.mark.parametrize("email", ["dev@shop.local", "a@b.test", "Ada@EXAMPLE.com", "ada+lists@example.com"])
+def test_an_e_mail_is_stored_as_it_was_typed(cli: Runner, sync_db: Documents, email: str) -> None:
+    assert cli("users", "create", "--name", "A", "--email", email).code == 0
+    assert (
+        cli("users", "upsert", "--name", "A", "--email", email, "-o", "json").json()["status"] == "unchanged"
+    )
+    assert (sync_db.users.find_one() or {})["email"] == email
+
+
+def test_a_full_page_on_a_terminal_names_the_next_one(cli: Runner, sync_db: Documents) -> None:
+    sync_db.students.insert_many([{"name": str(n)} for n in range(10)])
+
+    assert (
+        "--page 4 shows the next"
+        in cli("students", "list", "--page", "3", "--page-size", "2", tty=True).stderr
+    )
+    assert cli("students", "list", "--limit", "2", tty=True).stderr == ""
+    assert cli("students", "list", "--page-size", "2").stderr == ""

@@ -136,7 +136,9 @@ async def test_one_line_at_each_retry_and_none_at_the_end() -> None:
     lines = run.stderr.getvalue().splitlines()
     assert len(lines) == 2
     for number, (line, pause) in enumerate(zip(lines, run.pauses, strict=True), start=1):
-        assert line == f"warning: AutoReconnect: trying again in {pause:.1f} s ({number} of 3 attempts)"
+        assert (
+            line == f"warning: the connection was lost: trying again in {pause:.1f} s (attempt {number} of 3)"
+        )
 
 
 def test_a_server_that_is_not_there_is_looked_for_once(cli: Runner, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -318,12 +318,29 @@ def test_a_date_means_its_local_midnight(day: date, name: str) -> None:
     assert (found.astimezone(zone).date(), found.astimezone(zone).hour) == (day, 0)
 
 
-@pytest.mark.parametrize(("text", "hours"), [("36h", 36), ("30d", 720), ("2w", 336), ("0h", 0)])
-def test_a_duration_is_how_long_ago(text: str, hours: int) -> None:
-    assert periods.moment(text, ZoneInfo("UTC"), MARCH) == MARCH - timedelta(hours=hours)
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("36h", datetime(2026, 3, 9, 0, tzinfo=UTC)),
+        ("0h", MARCH),
+        ("0d", datetime(2026, 3, 9, 23, tzinfo=UTC)),
+        ("7d", datetime(2026, 3, 2, 23, tzinfo=UTC)),
+        ("2w", datetime(2026, 2, 23, 23, tzinfo=UTC)),
+    ],
+)
+def test_a_duration_is_how_long_ago_and_days_are_whole(text: str, found: datetime) -> None:
+    assert periods.moment(text, ZoneInfo("Europe/Berlin"), MARCH) == found
 
 
 @pytest.mark.parametrize("text", ["", "x", "30", "d", "2026-13-01", "999999w", "0001-01-01T00:00+14:00"])
 def test_what_is_no_date_is_usage(text: str) -> None:
     with pytest.raises(UsageError):
         periods.moment(text, ZoneInfo("UTC"), MARCH)
+
+
+def test_an_amount_beyond_all_money_is_a_sum_and_not_a_defect(cli: Runner, sync_db: Documents) -> None:
+    sync_db.orders.insert_many([order(1e60), order(Decimal128("0.01"))])
+
+    (row,) = cli("revenue", "over-time", "-o", "json").json()
+    assert row["revenue"].startswith("1000000000000000000000000000000")
+    assert row["orders"] == 2

@@ -14,6 +14,7 @@ from pymongo.uri_parser import parse_uri
 
 from motorctl import settings
 from motorctl.errors import ConfigurationError
+from motorctl.near import near
 from motorctl.settings import (
     BY_NAME,
     DEFAULT_URI,
@@ -22,7 +23,6 @@ from motorctl.settings import (
     Value,
     database_in,
     load,
-    near,
     redact,
     secrets_in,
 )
@@ -407,7 +407,7 @@ def test_the_text_around_a_uri_stays(before: str, after: str, scheme: str, passw
     assert redact(text) == f"{before}{scheme}ada:***@host/db {after}"
 
 
-@given(SCHEMES, st.text(st.characters(exclude_characters="<>*"), min_size=4))
+@given(SCHEMES, st.text(st.characters(exclude_characters="<>*", exclude_categories=["Cs"]), min_size=4))
 def test_no_form_of_a_password_survives_in_a_message(scheme: str, password: str) -> None:
     """Alone, as `repr` and as JSON show it, whether the URI has it as it is or percent-encoded."""
     for written in (password, quote_plus(password, errors="surrogatepass")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -69,5 +70,7 @@ async def _aggregate(
 
     milliseconds = None if max_time is None else round(max_time * 1000)
     async with app.connect() as db:
-        documents = aggregation.run(db, collection, pipeline, max_time_ms=milliseconds)
+        # A pipeline that writes may not run twice; one that reads may begin again.
+        begin = aggregation.run if any(aggregation.writes(pipeline)) else partial(app.rows, aggregation.run)
+        documents = begin(db, collection, pipeline, max_time_ms=milliseconds)
         await app.output.stream(documents, free=True, canonical=canonical)

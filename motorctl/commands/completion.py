@@ -33,7 +33,7 @@ def completion(
     """
     from typer._completion_shared import get_completion_script
 
-    from motorctl.settings import near
+    from motorctl.near import near
 
     if shell not in SHELLS:
         raise UsageError(f"{shell!r} is not one of {', '.join(SHELLS)}", hint=near(shell, SHELLS))

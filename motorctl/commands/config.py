@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from motorctl.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from motorctl.app import App
 
@@ -24,12 +26,19 @@ def show(ctx: typer.Context) -> None:
       motorctl config show --uri mongodb://ada:secret@db.example.com/shop -o json
     """
     from motorctl.output import Column
-    from motorctl.settings import OPTIONS, REDACTED, redact
+    from motorctl.settings import OPTIONS, REDACTED, Value, redact
 
     app: App = ctx.obj
     settings = app.settings
     found = {option.name: settings.values[option.name] for option in OPTIONS}
-    found |= {"uri": settings.address(), "db": settings.database()}
+    exists = settings.config_path.is_file()
+    found["config"] = Value(str(settings.config_path), found["config"].source if exists else "not there")
+    try:
+        found |= {"uri": settings.address(), "db": settings.database()}
+    except ConfigurationError as error:
+        # This is where one looks when the settings are wrong: what can be shown is shown.
+        app.diagnostics.warning(error.message)
+        found["uri"] = Value(None, "not usable")
     rows: list[dict[str, Any]] = [
         {"setting": name, "value": value.value, "source": value.source} for name, value in found.items()
     ]

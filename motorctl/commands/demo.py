@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from motorctl.errors import ExitCode, MotorctlError
+from motorctl.settings import OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -95,7 +96,11 @@ async def _tour(app: App, *, keep: bool) -> None:
             _write_samples(folder)
             for step in steps(str(folder)):
                 await _run(app, step, environment)
-        if keep:
+        if not keep:
+            app.diagnostics.info(
+                "\n# That was the tour; its data is gone. `motorctl demo --keep` leaves it to go on with."
+            )
+        else:
             app.diagnostics.info(
                 f"\nKept: the database {DATABASE}, and the sample files in {folder}. To end a local server and its"
                 " data: `motorctl local stop`, `motorctl local reset`."
@@ -112,7 +117,7 @@ async def _database(app: App, scratch: Path, *, keep: bool) -> AsyncIterator[dic
     from motorctl.core import local
 
     address = app.settings.address()
-    environment = {**os.environ, "MOTORCTL_DB": DATABASE}
+    environment = _environment(app)
     own_server = address.source == "default"
     if own_server:
         home = local.home() if keep else local.Home(scratch / "server")
@@ -121,7 +126,8 @@ async def _database(app: App, scratch: Path, *, keep: bool) -> AsyncIterator[dic
         state = local.running(home)
         uri = state.uri if state else None
     else:
-        uri = environment["MOTORCTL_URI"] = str(address.value)
+        uri = None
+        environment["MOTORCTL_URI"] = str(address.value)
     try:
         async with app.connect(uri=uri) as db:
             if await db.client.get_database(DATABASE).list_collection_names():
@@ -130,14 +136,28 @@ async def _database(app: App, scratch: Path, *, keep: bool) -> AsyncIterator[dic
                 ):
                     raise MotorctlError(f"there is a database {DATABASE} already")
                 await db.client.drop_database(DATABASE)
-        yield environment
-        if not keep and not own_server:
-            async with app.connect(uri=uri) as db:
-                await db.client.drop_database(DATABASE)
-            app.diagnostics.info(f"\nDropped: the database {DATABASE}. `motorctl demo --keep` leaves it.")
+        try:
+            yield environment
+        finally:
+            if not keep and not own_server:
+                async with app.connect() as db:
+                    await db.client.drop_database(DATABASE)
     finally:
         if own_server and not keep:
             _stop(environment)
+
+
+def _environment(app: App) -> dict[str, str]:
+    """Return what the tour's commands are given: our environment, and the settings typed for us."""
+    typed = {
+        option.environment[0]: str(value.value)
+        for option in OPTIONS
+        if option.environment and (value := app.settings.values[option.name]).source.startswith("flag")
+    }
+    environment = {**os.environ, **typed, "MOTORCTL_DB": DATABASE}
+    environment.pop("MOTORCTL_URI_FILE", None)
+    environment.pop("MOTORCTL_OUTPUT", None)
+    return environment
 
 
 def _stop(environment: Mapping[str, str]) -> None:
@@ -163,7 +183,12 @@ async def _run(app: App, step: Step, environment: Mapping[str, str]) -> None:
     app.diagnostics.info(f"\n# {step.why}")
     app.diagnostics.info("$ " + shlex.join(("motorctl", *step.arguments)))
     process = await asyncio.create_subprocess_exec(
-        *PROGRAM, *step.arguments, env=environment, stdin=subprocess.DEVNULL
+        *PROGRAM,
+        *step.arguments,
+        "--log-format",
+        app.settings["log_format"],
+        env=environment,
+        stdin=subprocess.DEVNULL,
     )
     try:
         code = await process.wait()

@@ -41,7 +41,7 @@ def ping(
       motorctl ping --until transactions --wait 30
     """
     if until not in LEVELS:
-        from motorctl.settings import near
+        from motorctl.near import near
 
         raise UsageError(f"--until: {until!r} is not one of {', '.join(LEVELS)}", hint=near(until, LEVELS))
     app: App = ctx.obj

@@ -84,7 +84,8 @@ def add_verbs(
             skip=skipped,
             limit=limited,
         )
-        app.run(_list(app, noun(), query, query.fields or columns))
+        next_page = None if limit is not None or all else (page or 1) + 1
+        app.run(_list(app, noun(), query, query.fields or columns, next_page))
 
     @group.command("count", help=_text(COUNT, name, example))
     def count(ctx: typer.Context, filter: FilterOption = None) -> None:
@@ -186,15 +187,15 @@ async def _connected(app: App, operation: Callable[..., Any], *rest: Any, again:
         return await (app.attempt(operation, db, *rest) if again else operation(db, *rest))
 
 
-async def _list(app: App, noun: Noun, query: Query, columns: Sequence[str]) -> None:
+async def _list(app: App, noun: Noun, query: Query, columns: Sequence[str], next_page: int | None) -> None:
     from motorctl.core import records
     from motorctl.output import Column
 
     table = [Column(name.removeprefix(">"), right=name.startswith(">")) for name in columns]
     async with app.connect() as db:
-        count = await app.output.stream(records.find(db, noun, query), table)
-    if query.limit and count == query.limit and app.output.terminal:
-        app.diagnostics.info(f"{count} shown; --page 2 shows the next ones, --all shows all")
+        count = await app.output.stream(app.rows(records.find, db, noun, query), table)
+    if next_page and count == query.limit and app.output.terminal:
+        app.diagnostics.info(f"--page {next_page} shows the next ones, --all shows all")
 
 
 async def _delete_many(app: App, noun: Noun, chosen: dict[str, Any], *, dry_run: bool) -> dict[str, Any]:

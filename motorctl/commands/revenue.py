@@ -61,7 +61,7 @@ def over_time(
       motorctl revenue over-time --by year --any-status -o json
     """
     if by not in PERIODS:
-        from motorctl.settings import near
+        from motorctl.near import near
 
         raise UsageError(f"--by: {by!r} is not one of {', '.join(PERIODS)}", hint=near(by, PERIODS))
     app: App = ctx.obj
@@ -170,7 +170,7 @@ def _show(app: App, report: Report, columns: tuple[str, ...], *, chart: str | No
     for count, what in ((report.without_amount, "amount that is a number"), (report.without_date, "date")):
         if count:
             app.diagnostics.warning(f"{count} orders have no {what}: they are in no figure")
-    if not rows:
+    if not rows and not report.without_amount:
         app.diagnostics.info(
             "no orders: --any-status counts all of them, --collection names another collection"
         )

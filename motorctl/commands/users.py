@@ -101,9 +101,5 @@ def upsert(
 
 
 records.add_verbs(
-    group,
-    "user",
-    "64b7f0c2a1b2c3d4e5f60718",
-    _noun,
-    columns=("id", "name", "email", "active", "created_at", "last_login"),
+    group, "user", "64b7f0c2a1b2c3d4e5f60718", _noun, columns=("id", "name", "email", "active", "created_at")
 )

@@ -204,7 +204,8 @@ def exit_error(binary: Path, code: int, output: str, log_path: Path | None = Non
     reason = _CODES.get(code) or (f"signal {-code}" if code < 0 else f"exit code {code}")
     said = _last_error(output)
     sentence = f"mongod ended: {reason}" + (f" ({said})" if said else "")
-    if code == 48:
+    # Two that start at once can both bind, with SO_REUSEADDR, and one of them then fails to listen: it aborts.
+    if code == 48 or "Error listening for new connections" in output:
         return PortTakenError(sentence, hint="choose another one with --port")
     hint = f"its log is {log_path}" if log_path else f"tried: {binary}"
     return MotorctlError(sentence, hint=hint)
@@ -342,12 +343,15 @@ def _tail(path: Path, offset: int) -> str:
 
 
 def _last_error(output: str) -> str:
-    """Return the last error or fatal line of a log as text; of other output, its first line."""
+    """Return the last error or fatal line of a log as text; of other output, its first line.
+
+    What an abort says of itself (ASSERT, CONTROL) only repeats that it is one.
+    """
     found = ""
     for line in output.splitlines():
         try:
             entry = json.loads(line)
-            severe = entry["s"] in ("E", "F")
+            severe = entry["s"] in ("E", "F") and (entry["c"] not in ("ASSERT", "CONTROL") or not found)
         except (ValueError, TypeError, KeyError):
             continue
         if severe:

@@ -79,12 +79,16 @@ def moment(text: str, tz: ZoneInfo, now: datetime) -> datetime:
     """Return the moment that a text means, in UTC.
 
     A date (2026-11-21), a local time (2026-11-21T10:30, in `tz`), a time with its own zone, or how long
-    ago (36h, 30d, 2w). Raises UsageError (2).
+    ago: 36h to the second, 30d and 2w from the midnight in `tz` that many days back, so that the first
+    day is a whole one. Raises UsageError (2).
     """
     if match := _DURATION.fullmatch(text.strip()):
-        hours = int(match[1]) * {"h": 1, "d": 24, "w": 168}[match[2]]
+        number, unit = int(match[1]), match[2]
         try:
-            return now - timedelta(hours=hours)
+            if unit == "h":
+                return now - timedelta(hours=number)
+            day = now.astimezone(tz) - timedelta(days=number * (7 if unit == "w" else 1))
+            return day.replace(hour=0, minute=0, second=0, microsecond=0).astimezone(UTC)
         except OverflowError as error:
             raise UsageError(f"{text!r} is before the calendar begins") from error
     try:

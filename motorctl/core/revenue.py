@@ -2,7 +2,7 @@
 
 Amounts may be Decimal128, double, int or long, mixed: each is turned into a decimal before it is added,
 so that a sum of cents is the sum that a person would write down; it is rounded half-even to cents at
-the end. What is not a number is left out of every figure and counted.
+the end. Of a double the server takes the first 15 digits: cents are exact below 10 trillion. What is not a number is left out of every figure and counted.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 CENT = Decimal("0.01")
 _TICK = timedelta(milliseconds=1)
-# Decimal128 has 34 digits; a quotient or a rounding must not lose one of them.
-_MONEY = Context(prec=40, rounding=ROUND_HALF_EVEN)
+# Decimal128 reaches 10^6144: cents of that are the most digits that a rounding can need.
+_MONEY = Context(prec=6200, rounding=ROUND_HALF_EVEN)
+_AVERAGE = Context(prec=40, rounding=ROUND_HALF_EVEN)
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ async def over_time(db: Database, orders: Orders, by: str, tz: str = "UTC", *, f
         report.without_amount += group["without_amount"]
         if group["orders"]:
             total = _money(group["total"])
-            average = cents(_MONEY.divide(total, group["orders"]))
+            average = cents(_AVERAGE.divide(total, group["orders"]))
             report.rows.append(
                 {
                     "period": group["_id"],
@@ -121,7 +122,7 @@ async def by_customer(db: Database, orders: Orders, top: int) -> Report:
                 "user_name": group.get("name"),
                 "total": cents(total),
                 "count": group["orders"],
-                "avg": cents(_MONEY.divide(total, group["orders"])),
+                "avg": cents(_AVERAGE.divide(total, group["orders"])),
             }
         )
     return report
