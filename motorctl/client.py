@@ -65,7 +65,14 @@ async def connect(
     client: Client | None = None
     try:
         if settings.wait:
-            await _wait(address, name, options, settings.wait, diagnostics, ready or _answers)
+            address = await _wait(
+                lambda: uri or str(settings.address(again=True).value),
+                name,
+                options,
+                settings.wait,
+                diagnostics,
+                ready or _answers,
+            )
         client = _open(address, options, diagnostics)
         db = client.get_database(name)
         if ready is not None and not settings.wait:
@@ -85,14 +92,14 @@ async def _answers(db: Database) -> None:
 
 
 async def _wait(
-    address: str,
+    look_up: Callable[[], str],
     name: str,
     options: Mapping[str, Any],
     seconds: float,
     diagnostics: Diagnostics,
     ready: Callable[[Database], Awaitable[None]],
-) -> None:
-    """Look at the server again and again, until it is ready or `--wait` is over.
+) -> str:
+    """Look at the server again and again, until it is ready or `--wait` is over; return where it is.
 
     Each look is a client of its own, closed before the next: a client that was opened before
     replSetInitiate never learns that it may use sessions. What is not worth retrying ends it at once.
@@ -103,6 +110,7 @@ async def _wait(
         client: Client | None = None
         try:
             look = {**options, "serverSelectionTimeoutMS": round(min(left, 1.0) * 1000)}
+            address = look_up()
             client = _open(address, look, diagnostics)
             await ready(client.get_database(name))
         except (driver.PyMongoError, errors.UnreachableError) as error:
@@ -113,7 +121,7 @@ async def _wait(
             diagnostics.note(f"waiting for the server: {ours.message}")
             await asyncio.sleep(min(WAIT_INTERVAL, left))
         else:
-            return
+            return address
         finally:
             if client is not None:
                 client.close()

@@ -179,12 +179,12 @@ class Settings:
     def debug(self) -> bool:
         return bool(self["debug"])
 
-    def address(self) -> Value:
+    def address(self, *, again: bool = False) -> Value:
         """Return the connection string and its source, reading it from its file if it has one.
 
-        Raises ConfigurationError when the file can't be read or holds no connection string.
+        `again` looks anew: a local server may have been started meanwhile. Raises ConfigurationError when the file can't be read or holds no connection string.
         """
-        if self._address is None:
+        if self._address is None or again:
             self._address = self._find_address()
         return self._address
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import time
@@ -11,7 +12,9 @@ import pymongo
 import pytest
 from conftest import Server, _listening, command, free_port, until
 
+from motorctl import client
 from motorctl.core import ping
+from motorctl.diagnostics import Diagnostics
 from motorctl.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conftest import Runner
+
+    from motorctl.client import Database
 
 LEVELS = ("reachable", "auth", "primary", "transactions")
 FIELDS = [
@@ -255,3 +260,15 @@ def _start(*arguments: str) -> subprocess.Popen[str]:
         stdin=subprocess.DEVNULL,
         text=True,
     )
+
+
+async def test_wait_looks_the_address_up_at_each_look(server_uri: str, dbname: str) -> None:
+    """A local server that starts meanwhile has another address than the one that was asked first."""
+    addresses = iter(["mongodb://127.0.0.1:1/", server_uri])
+
+    async def answers(db: Database) -> None:
+        await db.client.admin.command("ping")
+
+    talk = Diagnostics(io.StringIO())
+    found = await client._wait(lambda: next(addresses), dbname, {}, 20, talk, answers)
+    assert found == server_uri
