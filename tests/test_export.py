@@ -6,12 +6,16 @@ import csv
 import io
 import json
 import math
+import os
+import resource
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import bson
 import pytest
 from bson import Binary, Decimal128, Int64, ObjectId, Regex, Timestamp
 from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS
+from conftest import command
 from test_ingest_extjson import DOCUMENTS
 
 from motorctl.core import export as core
@@ -196,6 +200,56 @@ def test_a_file_is_whole_or_not_there(cli: Runner, sync_db: SyncDatabase[Any], t
     assert cli("export", "a", "--out", str(tmp_path / "no" / "where")).code == 2
     assert cli("export", "a", "--out", "/dev/full").code == 1
     assert cli("export", "a", "--canonical", "--format", "csv").code == 2
+
+
+def test_dates_that_no_calendar_holds_come_back(cli: Runner, sync_db: SyncDatabase[Any]) -> None:
+    far = [bson.DatetimeMS(253402300800000), bson.DatetimeMS(-62135596800001), bson.DatetimeMS(2**62)]
+    sync_db.a.insert_many([{"_id": i, "d": d} for i, d in enumerate(far)])
+    for extra in ((), ("--canonical",), ("--format", "json")):
+        done = cli("export", "a", *extra)
+        assert done.code == 0, done.stderr
+        assert cli("import", "-", "--into", "b", "--drop", "--yes", stdin=done.stdout).code == 0
+        assert raws(sync_db, "b") == raws(sync_db, "a")
+    table = cli("export", "a", "--format", "csv", "--sort", "_id")
+    assert '"{""$date"":{""$numberLong"":""253402300800000""}}"' in table.stdout
+
+
+@pytest.mark.parametrize(
+    "failure", [{"closeConnection": True}, {"errorCode": 43}, {"errorCode": 91, "closeConnection": False}]
+)
+def test_a_server_that_is_lost_on_the_way_leaves_no_file(
+    cli: Runner, sync_db: SyncDatabase[Any], server_uri: str, tmp_path: Path, failure: dict[str, Any]
+) -> None:
+    sync_db.a.insert_many([{"_id": i} for i in range(core.BATCH * 3)])
+    data = {"failCommands": ["getMore"], "appName": "lost-export", **failure}
+    sync_db.client.admin.command("configureFailPoint", "failCommand", mode="alwaysOn", data=data)
+    try:
+        out = tmp_path / "out.ndjson"
+        done = cli("export", "a", "--out", str(out), "--uri", f"{server_uri}&appName=lost-export")
+    finally:
+        sync_db.client.admin.command("configureFailPoint", "failCommand", mode="off")
+    assert done.code == 3, done.stderr
+    assert done.stdout == ""
+    assert [p.name for p in tmp_path.iterdir() if p.is_file()] == []
+
+
+def test_a_full_disk_leaves_no_file(
+    server_uri: str, dbname: str, sync_db: SyncDatabase[Any], tmp_path: Path
+) -> None:
+    """A limit on the size of files stands for the disk's end."""
+    sync_db.a.insert_many([{"_id": i, "x": "x" * 100} for i in range(core.BATCH * 3)])
+    out = tmp_path / "full" / "out.ndjson"
+    out.parent.mkdir()
+    done = subprocess.run(
+        command("export", "a", "--out", str(out)),
+        capture_output=True,
+        env={**os.environ, "MOTORCTL_URI": server_uri, "MOTORCTL_DB": dbname},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000)),
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.decode().splitlines() == [f"error: can't write {out}: File too large"]
+    assert list(out.parent.iterdir()) == []
 
 
 def test_text_from_the_database_does_not_drive_the_terminal(cli: Runner, sync_db: SyncDatabase[Any]) -> None:

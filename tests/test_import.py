@@ -12,6 +12,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
+import bson
 import pymongo
 import pytest
 from bson import ObjectId
@@ -22,10 +23,13 @@ from pymongo.errors import AutoReconnect
 
 from motorctl import retry
 from motorctl.core.ingest import engine
-from motorctl.core.ingest.account import Account, ErrorLimit
+from motorctl.core.ingest.account import Account, DefectError, ErrorLimit
+from motorctl.core.ingest.decode import decode
 from motorctl.core.ingest.engine import Options
-from motorctl.core.ingest.model import Plan
+from motorctl.core.ingest.model import Chunk, Outcome, Plan
+from motorctl.core.ingest.read import reading
 from motorctl.core.ingest.source import Source
+from motorctl.core.ingest.write import NO_ANSWER, Writer
 from motorctl.diagnostics import Diagnostics
 from motorctl.errors import UsageError
 
@@ -196,6 +200,57 @@ def test_no_rejects_leave_no_file_and_an_old_one_is_gone(cli: Runner, tmp_path: 
     assert not rejects.exists()
 
 
+@pytest.mark.parametrize("name", ["./a.ndjson", "link", "hard", "up/../a.ndjson"])
+def test_the_rejects_never_overwrite_an_input(
+    cli: Runner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    file = tmp_path / "a.ndjson"
+    text = '{"a":1}\nx\n'
+    file.write_text(text)
+    (tmp_path / "link").symlink_to(file)
+    (tmp_path / "hard").hardlink_to(file)
+    (tmp_path / "up").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for inputs, rejects in (("a.ndjson", name), (name, "a.ndjson")):
+        done = cli("import", inputs, "--into", "c", "--rejects", rejects)
+        assert done.code == 2
+        assert "would overwrite an input" in done.stderr
+    assert "named twice" in cli("import", "a.ndjson", name, "--into", "c").stderr
+    assert file.read_text() == text
+
+
+def test_the_rejects_never_overwrite_a_file_that_is_stdin(
+    server_uri: str, dbname: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "a.ndjson"
+    file.write_text("x\n")
+    with file.open("rb") as stdin:
+        done = subprocess.run(
+            command("import", "-", "--into", "c", "--format", "ndjson", "--rejects", str(file)),
+            stdin=stdin,
+            capture_output=True,
+            env={**os.environ, "MOTORCTL_URI": server_uri, "MOTORCTL_DB": dbname},
+            check=False,
+        )
+    assert done.returncode == 2
+    assert file.read_text() == "x\n"
+
+
+def test_an_old_rejects_file_outlives_what_did_not_begin(cli: Runner, tmp_path: Path) -> None:
+    rejects = tmp_path / "rejects"
+    rejects.write_text("old")
+    arguments = ("import", "-", "--into", "c", "--rejects", str(rejects))
+    rehearsed = cli(*arguments, "--dry-run", "--format", "ndjson", "-o", "json", stdin='{"a":1}\nx\n')
+    assert rehearsed.code == 7
+    assert "-:2: not JSON" in rehearsed.stderr
+    assert rehearsed.json()["rejects_file"] is None
+    assert cli(*arguments, "--dry-run", stdin='{"a":1}').code == 0
+    assert cli(*arguments, stdin="hello").code == 2
+    assert rejects.read_text() == "old"
+    assert cli(*arguments, "--format", "ndjson", stdin='{"a":1}\nx\n').code == 7
+    assert "not JSON" in rejects.read_text()
+
+
 def test_upsert_tells_inserted_updated_and_unchanged(
     cli: Runner, sync_db: SyncDatabase[Any], tmp_path: Path
 ) -> None:
@@ -295,8 +350,72 @@ def test_drop_asks_or_needs_yes(cli: Runner, sync_db: SyncDatabase[Any], tmp_pat
     assert sync_db.c.count_documents({"old": {"$exists": True}}) == 2
     done = cli("import", file, "--into", "c", "--drop", "--yes")
     assert done.code == 0
-    assert "with 2 documents" in done.stderr
+    assert "with 2 documents, its indexes and its validator" in done.stderr
     assert sync_db.c.count_documents({}) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "data", "extra"),
+    [
+        (2, b"hello\n", ()),
+        (2, b"a,a\n1,2\n", ("--format", "csv")),
+        (2, b'{"a":1}', ("--types", "a:int32")),
+        (2, b'{"a":1}', ("--rejects", "/no/such/place")),
+        (2, b'{"a":1}', ("--rejects", "/")),
+        (1, gzip.compress(b'{"a":1}')[:-4] + b"1234", ()),
+        (7, b"x\ny\n", ("--format", "ndjson")),
+        (0, b"", ()),
+    ],
+)
+def test_what_can_not_be_written_drops_nothing(
+    cli: Runner, sync_db: SyncDatabase[Any], code: int, data: bytes, extra: tuple[str, ...]
+) -> None:
+    sync_db.c.insert_one({"old": 1})
+    done = cli("import", "-", "--into", "c", "--drop", "--yes", *extra, stdin=data)
+    assert done.code == code, done.stderr
+    assert "\ndropped" not in f"\n{done.stderr}"
+    assert sync_db.c.count_documents({"old": 1}) == 1
+
+
+def test_an_index_that_is_dropped_is_no_help_to_upsert(cli: Runner, sync_db: SyncDatabase[Any]) -> None:
+    sync_db.c.create_index("k")
+    arguments = ("import", "-", "--into", "c", "--mode", "upsert", "--yes", "--key")
+    assert "no index" not in cli(*arguments, "k", stdin='{"k":1}').stderr
+    assert "no index of c begins with k" in cli(*arguments, "k", "--drop", stdin='{"k":1}').stderr
+    assert "no index" not in cli(*arguments, "_id", "--drop", stdin='{"_id":1}').stderr
+    assert list(sync_db.c.find()) == [{"_id": 1}]
+
+
+def test_a_write_concern_without_an_answer_is_wrong_usage(
+    cli: Runner, sync_db: SyncDatabase[Any], server_uri: str, tmp_path: Path
+) -> None:
+    file = write(tmp_path / "a.ndjson", {"k": 1})
+    for mode in ((), ("--mode", "upsert", "--key", "k")):
+        done = cli("import", file, "--into", "c", *mode, "--uri", f"{server_uri}&w=0")
+        assert (done.code, done.stdout) == (2, "")
+        assert "w=0" in done.stderr
+    assert sync_db.list_collection_names() == []
+
+
+def test_one_record_that_is_too_deep_costs_no_other(
+    cli: Runner, sync_db: SyncDatabase[Any], tmp_path: Path
+) -> None:
+    deep = '{"n":' * 250 + "1" + "}" * 250
+    file = write(tmp_path / "d.ndjson", *(deep if n == 1200 else {"n": n} for n in range(3000)))
+    done = cli("import", file, "--into", "d", "-o", "json")
+    assert done.code == 7
+    assert counts(done.json()) == [3000, 2999, 0, 0, 1]
+    assert "d.ndjson:1201: nested more than 180 deep" in done.stderr
+    assert sync_db.d.count_documents({}) == 2999
+
+
+def test_arrays_in_a_row_are_all_read(cli: Runner, sync_db: SyncDatabase[Any]) -> None:
+    one, two = (json.dumps([{"n": n, "l": [n]} for n in range(40_000)]) for _ in range(2))
+    done = cli("import", "-", "--into", "c", "-o", "json", stdin=one + two + "\nbye\n" + '{"n":1}')
+    assert done.code == 7
+    assert counts(done.json()) == [80_002, 80_001, 0, 0, 1]
+    assert "-:2: text after the end of the array" in done.stderr
+    assert sync_db.c.count_documents({}) == 80_001
 
 
 @pytest.mark.parametrize(
@@ -374,7 +493,18 @@ def test_several_files_are_summed_up_each(cli: Runner, tmp_path: Path) -> None:
 def test_the_summary_is_a_table_for_people(cli: Runner) -> None:
     done = cli("import", "-", "--into", "c", stdin='{"n":1}\n' * 1234)
     assert "read       1,234" in done.stdout
+    assert "size       9.9 kB" in done.stdout
     assert "documents a second" in done.stdout
+    assert "size       7 bytes" in cli("import", "-", "--into", "c", stdin='{"n":1}').stdout
+
+
+def test_a_batch_that_is_sent_again_says_so(cli: Runner, server_uri: str, fail_command: Any) -> None:
+    fail_command({"times": 2}, failCommands=["insert"], closeConnection=True, appName="again-test")
+    uri = f"{server_uri}&appName=again-test"
+    done = cli("import", "-", "--into", "c", "--uri", uri, "-o", "json", stdin='{"n":1}')
+    assert done.code == 0
+    assert counts(done.json()) == [1, 1, 0, 0, 0]
+    assert done.stderr.count("trying again") == 1
 
 
 def test_no_server_is_3_and_refuses_no_record(cli: Runner, tmp_path: Path) -> None:
@@ -414,8 +544,9 @@ def test_a_signal_sums_up_first(
 # -- the engine, where a command line can't reach ---------------------------------------------------------
 
 
-def stream(data: bytes) -> list[Source]:
-    return [Source("-", io.BytesIO(data))]
+async def run(collection: Any, data: bytes, options: Options, account: Account, **hooks: Any) -> None:
+    with reading([Source("-", io.BytesIO(data))]) as readers:
+        await engine.run(collection, readers, options, account, **hooks)
 
 
 @pytest.fixture
@@ -448,7 +579,7 @@ async def test_a_lost_connection_inserts_nothing_twice(
     fail_command({"times": 5}, failCommands=["insert"], closeConnection=True, appName="ingest-test")
     client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(server_uri, appname="ingest-test")
     account = Account()
-    await engine.run(client[db.name]["c"], stream(data), Options(), account, attempt=again)
+    await run(client[db.name]["c"], data, Options(), account, attempt=again)
     client.close()
     assert counts(account.summary()) == [4000, 4000, 0, 0, 0]
     assert await db.c.count_documents({}) == 4000
@@ -475,7 +606,7 @@ async def test_an_answer_that_was_lost_is_no_duplicate(db: Database) -> None:
     data = b"".join(b'{"n":%d}\n{"_id":%d}\n' % (i, i) for i in range(10))
     account = Account()
     collection: Any = Lossy()
-    await engine.run(collection, stream(data), Options(), account, attempt=again)
+    await run(collection, data, Options(), account, attempt=again)
     assert counts(account.summary()) == [20, 19, 0, 0, 1]
     assert account.first[0].record == '{"_id":5}'
     assert await db.c.count_documents({}) == 20
@@ -507,7 +638,7 @@ async def test_a_lost_server_books_what_is_unknown(db: Database, mode: Any) -> N
     collection: Any = Dying()
     plan = Plan(mode, ("k",) if mode == "upsert" else ())
     with pytest.raises(AutoReconnect):
-        await engine.run(collection, stream(data), Options(plan, batch_size=100), account)
+        await run(collection, data, Options(plan, batch_size=100), account)
     read, inserted, _, _, rejected = counts(account.summary())
     assert inserted == await db.c.count_documents({}) == 300
     assert rejected in {100, 200}
@@ -524,7 +655,7 @@ async def test_a_cancelled_import_books_the_batches_on_their_way(db: Database) -
         if account.total.inserted:
             under_way.set()
 
-    task = asyncio.create_task(engine.run(db.c, stream(data), Options(), account, progress=progress))
+    task = asyncio.create_task(run(db.c, data, Options(), account, progress=progress))
     await under_way.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -537,5 +668,106 @@ async def test_a_write_concern_that_is_not_met_ends_in_an_error(db: Database) ->
     account = Account()
     collection = db.c.with_options(write_concern=WriteConcern(w=5, wtimeout=100))
     with pytest.raises(Exception, match=r"write concern|replica set member"):
-        await engine.run(collection, stream(b'{"n":1}'), Options(), account)
+        await run(collection, b'{"n":1}', Options(), account)
     counts(account.summary())
+
+
+# -- slow, cut short, spoilt ------------------------------------------------------------------------------
+
+
+async def test_a_slow_last_batch_is_waited_for(db: Database, server_uri: str, fail_command: Any) -> None:
+    fail_command(
+        "alwaysOn", failCommands=["insert"], blockConnection=True, blockTimeMS=1000, appName="slow-test"
+    )
+    client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(server_uri, appname="slow-test")
+    account = Account()
+    await run(client[db.name]["c"], b'{"n":1}\n' * 10, Options(), account, last_reply_seconds=0.1)
+    client.close()
+    assert counts(account.summary()) == [10, 10, 0, 0, 0]
+
+
+async def test_a_cancelled_import_does_not_wait_for_ever(
+    db: Database, server_uri: str, fail_command: Any
+) -> None:
+    fail_command(
+        "alwaysOn", failCommands=["insert"], blockConnection=True, blockTimeMS=2000, appName="stuck-test"
+    )
+    client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(server_uri, appname="stuck-test")
+    account = Account()
+    under_way = asyncio.Event()
+
+    async def before() -> None:
+        under_way.set()
+
+    hooks: dict[str, Any] = {"before": before, "last_reply_seconds": 0.1}
+    task = asyncio.create_task(run(client[db.name]["c"], b'{"n":1}\n' * 10, Options(), account, **hooks))
+    await under_way.wait()
+    await asyncio.sleep(0.1)
+    started = time.monotonic()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert time.monotonic() - started < 1.5
+    client.close()
+    assert counts(account.summary()) == [10, 0, 0, 0, 10]
+    assert account.first[0].reason == NO_ANSWER
+
+
+@pytest.mark.parametrize("mode", ["insert", "upsert"])
+@pytest.mark.parametrize("ordered", [False, True])
+async def test_a_document_that_spoils_its_command_is_found(db: Database, mode: Any, ordered: bool) -> None:
+    """As decoding would let it through, were the server to take less than it does."""
+    plan = Plan(mode, ("k",) if mode == "upsert" else ())
+    text = b"".join(b'{"k":%d}\n' % n for n in range(100))
+    decoded = decode(Chunk("f", "lines", text, 1, 0), plan)
+    deep: dict[str, Any] = {"k": 1}
+    for _ in range(250):
+        deep = {"a": deep}
+    for position, spoilt in ((17, bson.encode(deep)), (60, bson.encode({"x": "x" * 17_000_000}))):
+        decoded.documents[position] = spoilt
+    outcome = await Writer(db.c, plan, ordered=ordered).write(decoded, 0, 100)
+    assert outcome.error is None
+    assert outcome.inserted == await db.c.count_documents({}) == 98
+    assert [(f.position, f.stage) for f in outcome.failures] == [(17, "server"), (60, "server")]
+    assert "nested object depth" in outcome.failures[0].reason
+    assert max(len(f.reason) for f in outcome.failures) < 250
+
+
+async def test_what_an_ordered_batch_had_confirmed_stays_booked(db: Database) -> None:
+    """It ends at a duplicate and is sent again from there: then the server is gone."""
+
+    class Dying:
+        calls = 0
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(db.c, name)
+
+        async def insert_many(self, documents: Any, **options: Any) -> Any:
+            self.calls += 1
+            if self.calls > 1:
+                raise AutoReconnect("gone")
+            return await db.c.insert_many(documents, **options)
+
+    collection: Any = Dying()
+    account = Account()
+    data = b"".join(b'{"_id":%d}\n' % n for n in (0, 1, 2, 2, 3, 4))
+    with pytest.raises(AutoReconnect):
+        await run(collection, data, Options(ordered=True), account)
+    assert counts(account.summary()) == [6, 3, 0, 0, 3]
+    assert [r.stage for r in account.first] == ["duplicate", "server", "server"]
+    assert await db.c.count_documents({}) == 3
+
+
+async def test_books_that_do_not_balance_are_a_defect(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = Writer.write
+
+    async def careless(self: Writer, *arguments: Any) -> Outcome:
+        outcome = await honest(self, *arguments)
+        outcome.inserted -= 1
+        return outcome
+
+    monkeypatch.setattr(Writer, "write", careless)
+    account = Account()
+    with pytest.raises(DefectError, match=r"of 10 records read of - 9 are accounted for"):
+        await run(db.c, b'{"n":1}\n' * 10, Options(), account)
+    assert (account.summary()["read"], account.summary()["inserted"]) == (10, 9)

@@ -77,10 +77,57 @@ def test_what_bson_can_not_hold_is_a_reject() -> None:
     decoded = lines(
         b'{"a\\u0000b":1}\n{"a":%b}\n{"a":%b}\n{"a":"%b"}\n{"a":1}' % (deep, deeper, b"x" * 17_000_000)
     )
-    assert [r.line for r in decoded.rejects] == [1, 3, 4] or [r.line for r in decoded.rejects] == [1, 2, 3, 4]
-    assert "must not contain the NULL" in decoded.rejects[0].reason
-    assert "the server takes 16777216" in decoded.rejects[-1].reason
-    assert documents(decoded)[-1] == {"a": 1}
+    nul, nested, endless, large = decoded.rejects
+    assert [r.line for r in decoded.rejects] == [1, 2, 3, 4]
+    assert "must not contain the NULL" in nul.reason
+    assert (nested.stage, nested.reason) == ("type", DEEP)
+    assert (endless.stage, endless.reason.partition(" at ")[0]) == ("parse", "not JSON: depth limit exceeded")
+    assert "the server takes 16777216" in large.reason
+    assert documents(decoded) == [{"a": 1}]
+
+
+DEEP = "nested more than 180 deep, which the server doesn't take"
+
+
+@pytest.mark.parametrize(("before", "after"), [(b'{"a":', b"}"), (b"[", b"]")])
+@pytest.mark.parametrize("mode", ["insert", "upsert"])
+def test_a_record_is_as_deep_as_the_server_takes(mode: Any, before: bytes, after: bytes) -> None:
+    def deep(levels: int) -> bytes:
+        inner = levels - 1
+        return b'{"k":1,"x":%b1%b,"y":[{}]}\n' % (before * inner, after * inner)
+
+    decoded = lines(
+        deep(180) + deep(181) + deep(600) + deep(179), Plan(mode, ("k",) if mode == "upsert" else ())
+    )
+    assert len(decoded.documents) == 2
+    assert reasons(decoded) == [(2, "type", None, DEEP), (3, "type", None, DEEP)]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b'{"$code":"x","$scope":{"a":', b"}}"),
+        (b'{"$dbPointer":{"$ref":"x","$id":', b"}}"),
+        (b'{"a":', b',"$oid":1}'),
+        (b'{"$oid":[', b"]}"),
+    ],
+)
+def test_nothing_nested_ends_the_decoding(before: bytes, after: bytes) -> None:
+    decoded = lines(b'{"x":%b1%b}\n{"n":1}\n' % (before * 500, after * 500))
+    assert [(r.line, r.stage) for r in decoded.rejects] == [(1, "type")]
+    assert documents(decoded) == [{"n": 1}]
+
+
+def test_what_stands_for_a_value_is_no_level() -> None:
+    decoded = lines(b'{"a":' * 180 + b'{"$oid":"5f2b18467ba3bd2ed0e55c01"}' + b"}" * 180)
+    assert decoded.rejects == []
+
+
+def test_a_cell_of_json_may_be_too_deep() -> None:
+    plan = Plan(types=(("a", "json"),))
+    decoded = table("a", "[" * 300 + "]" * 300, "[" * 900 + "]" * 900, "[1]", plan=plan)
+    assert documents(decoded) == [{"a": [1]}]
+    assert [(r.line, r.stage) for r in decoded.rejects] == [(2, "type"), (3, "type")]
 
 
 def test_integers_keep_their_width_and_beyond_64_bits_are_doubles() -> None:

@@ -158,15 +158,38 @@ def test_an_array_that_is_cut_off_is_noticed() -> None:
     assert [r.broken for r in got] == ["", splitting.NEVER_CLOSED]
 
 
-def test_text_after_an_array_is_noticed() -> None:
-    got = found(b'[{"a":1}]\n {"b":2}')
-    assert [r.broken for r in got] == ["", splitting.AFTER_ARRAY]
+@pytest.mark.parametrize("block", [1, 7, 300, 2**18])
+def test_what_follows_an_array_is_read_on(block: int) -> None:
+    """As `cat a.json b.json` makes them, whatever the size of blocks and chunks."""
+    first = [{"a": n, "t": "] [ x", "l": [[n], []]} for n in range(40)]
+    second = [{"b": n, "l": []} for n in range(40)]
+    for after in (
+        json.dumps(second),
+        " \n" + json.dumps(second, indent=1) + "\n",
+        "[" + json.dumps(second)[1:],
+        "".join(json.dumps(d) for d in second),
+        "[]\n" + "\n".join(json.dumps([d]) for d in second),
+    ):
+        data = (json.dumps(first) + after).encode()
+        got = found(data, block=block, chunk=block, window=128)
+        assert [json.loads(r.text) for r in got] == first + second, after[:20]
+        check_places(data, got)
 
 
-def test_a_second_array_is_never_lost() -> None:
-    data = b'[{"a":1}]\n[{"b":2}]'
-    for block in (4, 2**18):
-        assert b"".join(r.text for r in found(data, block=block, chunk=block)).count(b"{") == 2
+@pytest.mark.parametrize("block", [1, 7, 2**18])
+def test_other_text_after_an_array_is_a_reject_a_line(block: int) -> None:
+    data = b'[{"a":1}]\n,{"b":2}\n\n hello \n[{"c":3}] %b\n{"d":4}\n' % (b"x" * 5000)
+    got = found(data, block=block, chunk=block)
+    assert [(r.text[:20], r.line, r.broken) for r in got] == [
+        (b'{"a":1}', 1, ""),
+        (b',{"b":2}', 2, splitting.AFTER_ARRAY),
+        (b"hello", 4, splitting.AFTER_ARRAY),
+        (b'{"c":3}', 5, ""),
+        (b"x" * 20, 5, splitting.AFTER_ARRAY),
+        (b'{"d":4}', 6, ""),
+    ]
+    assert len(got[4].text) == 1000
+    check_places(data, got)
 
 
 @pytest.mark.parametrize("data", [b"", b"\n \n\n", b"[]", b"[\n]\n", b"\xef\xbb\xbf"])

@@ -44,7 +44,10 @@ def import_(
         bool, typer.Option("--ignore-blanks", help="Leave out the field of an empty cell.")
     ] = False,
     rejects: Annotated[
-        str | None, typer.Option(metavar="PATH", help="Write refused records and reasons there (NDJSON).")
+        str | None,
+        typer.Option(
+            metavar="PATH", help="Refused records and reasons (NDJSON); an old file goes, even if none is."
+        ),
     ] = None,
     max_errors: Annotated[
         str | None, typer.Option(metavar="N|P%", help="Stop when more records than that are refused.")
@@ -55,7 +58,9 @@ def import_(
     ordered: Annotated[
         bool, typer.Option("--ordered", help="Write in the order of the input, one batch at a time.")
     ] = False,
-    drop: Annotated[bool, typer.Option("--drop", help="Drop the collection first; asks.")] = False,
+    drop: Annotated[
+        bool, typer.Option("--drop", help="Drop the collection, its indexes and its validator first; asks.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Read, parse and type everything, and write nothing.")
     ] = False,
@@ -74,6 +79,10 @@ def import_(
     A record without _id gets one before it is sent: a batch that is sent again inserts nothing twice.
     Upsert replaces whole documents and refuses a record that lacks its key.
 
+    --drop drops right before the first batch is sent: an input that can't be read, or has no record to
+    write, costs nothing. The file of --rejects is made at the first refused record; one of an earlier
+    run is replaced, and removed when no record is refused. A dry run leaves it alone.
+
     Example:
       motorctl import orders.ndjson --into orders
       motorctl import students.csv --into students --types 'gpa:double,joined:date(%d/%m/%Y)'
@@ -85,7 +94,8 @@ def import_(
     options = _options(format, mode, key, types, null, ignore_blanks, batch_size, ordered, dry_run)
     from motorctl.core.ingest.account import Account, ErrorLimit
 
-    account = Account(rejects, ErrorLimit.parse(max_errors) if max_errors else ErrorLimit())
+    limit = ErrorLimit.parse(max_errors) if max_errors else ErrorLimit()
+    account = Account(None if dry_run else rejects, limit)
     try:
         app.run(_import(app, sources, options, account, into, drop=drop))
     finally:
@@ -96,13 +106,12 @@ def import_(
 
 
 def _sources(app: App, files: Sequence[str], rejects: str | None) -> list[Source]:
-    from motorctl.core.ingest.source import open_source
+    from motorctl.core.ingest.account import check_rejects_path
+    from motorctl.core.ingest.source import check_names, open_source
 
-    for index, name in enumerate(files):
-        if name in files[:index]:
-            raise UsageError(f"{name} is named twice")
-        if name == rejects:
-            raise UsageError(f"--rejects {name} would overwrite an input")
+    check_names(files, rejects, app.stdin)
+    if rejects is not None:
+        check_rejects_path(rejects)
     return [open_source(name, app.stdin) for name in files]
 
 
@@ -140,45 +149,63 @@ async def _import(
     app: App, sources: Sequence[Source], options: Options, account: Account, into: str, *, drop: bool
 ) -> None:
     from motorctl.core.ingest import engine
+    from motorctl.core.ingest.read import reading
+    from motorctl.core.ingest.write import check_acknowledged
 
     engine.check(sources, options)
     size = sum(source.size for source in sources) if all(source.size for source in sources) else None
     started = time.monotonic()
     async with app.connect() as db:
+        collection, key = db[into], options.plan.key
+        check_acknowledged(collection)
         # Before anything is read: without a server no record is refused.
         await db.command("ping")
-        collection = db[into]
-        if options.plan.mode == "upsert" and not await engine.has_index(collection, options.plan.key):
-            app.diagnostics.warning(
-                f"no index of {into} begins with {', '.join(options.plan.key)}: each upsert reads the collection"
-            )
-        if drop and not await _drop(app, collection, db.name, dry_run=options.dry_run):
-            return
-        with app.diagnostics.progress(f"importing into {into}", size, unit="bytes") as bar:
+        with reading(sources, options.format) as readers:
+            what, dropped = "", False
+            if drop:
+                await engine.peek(readers, options)
+                count = await collection.estimated_document_count()
+                what = f"collection {into} of database {db.name} with {count:,} documents, its indexes and its validator"
+                if not options.dry_run and not app.diagnostics.confirm(f"drop {what}"):
+                    app.diagnostics.info("nothing was dropped, nothing imported")
+                    return
+            # A collection that is dropped has the index of _id, and no other.
+            if key and not (key == ("_id",) if drop else await engine.has_index(collection, key)):
+                app.diagnostics.warning(
+                    f"no index of {into} begins with {', '.join(key)}: each upsert reads the collection"
+                )
 
-            def progress(_: Source) -> None:
-                total = account.total
-                rate = total.read / max(time.monotonic() - started, 0.001)
-                text = f"{total.read:,} documents, {rate:,.0f}/s"
-                if total.rejected:
-                    text += f", {total.rejected:,} rejected"
-                bar.update(done=sum(source.consumed for source in sources), text=text)
+            async def before() -> None:
+                nonlocal dropped
+                if drop:
+                    await collection.drop()
+                    dropped = True
 
-            await engine.run(collection, sources, options, account, attempt=app.attempt, progress=progress)
+            try:
+                with app.diagnostics.progress(f"importing into {into}", size, unit="bytes") as bar:
 
+                    def progress(_: Source) -> None:
+                        total = account.total
+                        rate = total.read / max(time.monotonic() - started, 0.001)
+                        text = f"{total.read:,} documents, {rate:,.0f}/s"
+                        if total.rejected:
+                            text += f", {total.rejected:,} rejected"
+                        bar.update(done=sum(source.consumed for source in sources), text=text)
 
-async def _drop(app: App, collection: Any, database: str, *, dry_run: bool) -> bool:
-    count = await collection.estimated_document_count()
-    what = f"collection {collection.name} of database {database} with {count:,} documents"
-    if dry_run:
-        app.diagnostics.info(f"would drop {what}")
-        return True
-    if not app.diagnostics.confirm(f"drop {what}"):
-        app.diagnostics.info("nothing was dropped, nothing imported")
-        return False
-    await collection.drop()
-    app.diagnostics.info(f"dropped {what}")
-    return True
+                    await engine.run(
+                        collection,
+                        readers,
+                        options,
+                        account,
+                        attempt=app.attempt,
+                        before=before,
+                        progress=progress,
+                    )
+            finally:
+                # After the bar, which a line would tear apart.
+                if drop:
+                    kept = "would drop" if options.dry_run else "nothing was sent: kept"
+                    app.diagnostics.info(f"{'dropped' if dropped else kept} {what}")
 
 
 def _report(app: App, account: Account, *, dry_run: bool) -> None:
@@ -216,8 +243,12 @@ def _table(app: App, summary: dict[str, Any]) -> None:
         app.output.emit(shown, [Column("file"), *(Column(name, right=True) for name in COUNTS)])
         return
     row: dict[str, Any] = {name: f"{summary[name]:,}" for name in COUNTS}
-    row["size"] = f"{summary['bytes'] / 1e6:,.1f} MB"
-    row["time"] = f"{summary['seconds']:.1f} s ({summary['documents_per_second']:,} documents a second)"
+    size, seconds = summary["bytes"], summary["seconds"]
+    row["size"] = (
+        f"{size} bytes" if size < 1000 else f"{size / 1e3:.1f} kB" if size < 1e6 else f"{size / 1e6:,.1f} MB"
+    )
+    taken = f"{seconds * 1000:.0f} ms" if seconds < 0.1 else f"{seconds:.1f} s"
+    row["time"] = f"{taken} ({summary['documents_per_second']:,} documents a second)"
     if summary["rejects_file"]:
         row["rejects file"] = summary["rejects_file"]
     app.output.emit(row if app.output.format == "table" else [row])

@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 import bson
 import orjson
 from bson import DatetimeMS, Decimal128, Int64, ObjectId
+from pymongo.errors import CursorNotFound
 
 from motorctl.core import extjson
-from motorctl.errors import MotorctlError, UsageError
+from motorctl.errors import MotorctlError, UnreachableError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
@@ -68,7 +69,7 @@ class Export:
 async def blocks(collection: Collection, export: Export) -> AsyncIterator[bytes]:
     """Yield the text of an export, a thousand documents at a time, and count them in `export`.
 
-    Each block ends with a line end.
+    Each block ends with a line end. Raises `UnreachableError` when the server has closed the cursor.
     """
     batches = _batches(collection, export.query)
     if export.format == "csv":
@@ -104,6 +105,11 @@ async def _batches(collection: Collection, query: Query) -> AsyncIterator[list[b
             following = asyncio.ensure_future(anext(cursor, None))
             if documents := list(_cut(batch)):
                 yield documents
+    except CursorNotFound as error:
+        # After ten idle minutes, too: a reader of stdout that pauses.
+        raise UnreachableError(
+            "the server has closed the cursor: the export is not whole", hint="export again, without a pause"
+        ) from error
     finally:
         following.cancel()
         with contextlib.suppress(asyncio.CancelledError, Exception):

@@ -1,11 +1,12 @@
 """What became of every record: the counts, and the rejects.
 
-Holds read = inserted + updated + unchanged + rejected at every moment, because a record is counted as
-read only together with its fate. Writes the rejects file; prints nothing.
+Counts what was read and what became of it apart from each other, and holds one against the other at the
+end: read = inserted + updated + unchanged + rejected. Writes the rejects file; prints nothing.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -21,11 +22,17 @@ from motorctl.errors import MotorctlError, UsageError
 if TYPE_CHECKING:
     from motorctl.core.ingest.model import Decoded, Outcome
 
-__all__ = ["Account", "ErrorLimit", "Tally"]
+__all__ = ["Account", "DefectError", "ErrorLimit", "Tally", "check_rejects_path"]
 
 FIRST_REJECTS = 5
 # A percentage means nothing over the first few records.
 PERCENT_FROM = 1000
+
+
+class DefectError(MotorctlError):
+    """The books don't balance: the program's mistake, and not the data's."""
+
+    code = "defect"
 
 
 @dataclass(slots=True)
@@ -34,14 +41,15 @@ class Tally:
 
     file: str = ""
     bytes: int = 0
+    read: int = 0
     inserted: int = 0
     updated: int = 0
     unchanged: int = 0
     rejected: int = 0
 
     @property
-    def read(self) -> int:
-        """How many records were read: those whose fate is known."""
+    def booked(self) -> int:
+        """How many records' fate is known."""
         return self.inserted + self.updated + self.unchanged + self.rejected
 
 
@@ -74,11 +82,30 @@ class ErrorLimit:
         return judged and rejected * 100 > (self.percent or 0) * read
 
 
+def check_rejects_path(path: str) -> None:
+    """Raise `UsageError` where no rejects file could be written. Creates and changes nothing."""
+    place = Path(path)
+    try:
+        there, directory = place.exists(), place.parent
+        if place.is_dir():
+            reason = "it is a directory"
+        elif not there and not directory.is_dir():
+            reason = f"there is no directory {directory}"
+        elif not os.access(place if there else directory, os.W_OK):
+            reason = "not permitted"
+        else:
+            return
+    except (OSError, ValueError) as error:
+        reason = str(getattr(error, "strerror", None) or error)
+    raise UsageError(f"can't write the rejects file {path}: {reason}")
+
+
 @dataclass(slots=True)
 class Account:
     """The books of one import: counts by file, the first rejects, the rejects file.
 
-    `seen` is how many records were decoded, those on their way to the server included.
+    `seen` is how many records were decoded, those not yet handed to writing included. `begun` says that
+    an input was there to be read: an earlier run's rejects file isn't kept from then on.
     """
 
     rejects_path: str | None = None
@@ -86,36 +113,42 @@ class Account:
     files: dict[str, Tally] = field(default_factory=dict)
     first: list[Reject] = field(default_factory=list)
     seen: int = 0
+    begun: bool = False
     rejects_error: MotorctlError | None = None
     _rejects: BinaryIO | None = None
     _started: float | None = None
     _ended: float | None = None
 
     def open(self) -> None:
-        """Start the clock, and the rejects file: an old one of that name is replaced. Raises `UsageError`."""
-        if self.rejects_path is not None:
-            try:
-                self._rejects = Path(self.rejects_path).open("wb")  # noqa: SIM115  # closed in close()
-            except OSError as error:
-                raise UsageError(
-                    f"can't write the rejects file {self.rejects_path}: {error.strerror or error}"
-                ) from error
+        """Start the clock."""
         self._started = time.monotonic()
 
     def close(self) -> None:
-        """Stop the clock and close the rejects file; an empty one is removed."""
+        """Stop the clock, close the rejects file, and compare what was read with what is booked.
+
+        Without a reject the file of an earlier run is removed: it would look like this one's. Raises
+        `DefectError` where a record's fate isn't known, or is known twice.
+        """
         self._ended = time.monotonic()
-        if self._rejects is None:
-            return
-        try:
-            self._rejects.close()
-        except OSError as error:
-            self._keep_error(error)
-        self._rejects = None
-        path = Path(self.rejects_path or "")
-        if not self.total.rejected and path.is_file():
-            with suppress(OSError):
-                path.unlink()
+        if self._rejects is not None:
+            try:
+                self._rejects.close()
+            except OSError as error:
+                self._keep_error(error)
+            self._rejects = None
+        elif self.rejects_path is not None and self.begun and not self.total.rejected:
+            old = Path(self.rejects_path)
+            # Never what isn't a file of its own: /dev/stdout is a link to wherever the output goes.
+            if old.is_file() and not old.is_symlink():
+                with suppress(OSError):
+                    old.unlink()
+        for tally in self.files.values():
+            if tally.read != tally.booked:
+                raise DefectError(
+                    f"defect: of {tally.read:,} records read of {tally.file} {tally.booked:,} are accounted for",
+                    hint="this is a mistake in motorctl: count the documents before you rely on them",
+                    file=tally.file,
+                )
 
     @property
     def opened(self) -> bool:
@@ -128,6 +161,7 @@ class Account:
         total = Tally()
         for tally in self.files.values():
             total.bytes += tally.bytes
+            total.read += tally.read
             total.inserted += tally.inserted
             total.updated += tally.updated
             total.unchanged += tally.unchanged
@@ -141,7 +175,12 @@ class Account:
     def decoded(self, decoded: Decoded) -> None:
         """Book what decoding refused."""
         self.seen += len(decoded.documents) + len(decoded.rejects)
+        self.tally(decoded.chunk.file).read += len(decoded.rejects)
         self._reject(decoded.rejects)
+
+    def sent(self, decoded: Decoded, start: int, stop: int) -> None:
+        """Count documents `start` to `stop` as read: they are handed to writing now."""
+        self.tally(decoded.chunk.file).read += stop - start
 
     def written(self, decoded: Decoded, outcome: Outcome) -> None:
         """Book a batch and the server's answer to it."""
@@ -207,8 +246,10 @@ class Account:
             self.tally(reject.file).rejected += 1
             if len(self.first) < FIRST_REJECTS:
                 self.first.append(reject)
-        if rejects and self._rejects is not None and self.rejects_error is None:
+        if rejects and self.rejects_path is not None and self.rejects_error is None:
             try:
+                if self._rejects is None:
+                    self._rejects = Path(self.rejects_path).open("wb")  # noqa: SIM115  # closed in close()
                 self._rejects.write(b"".join(orjson.dumps(asdict(reject)) + b"\n" for reject in rejects))
                 self._rejects.flush()
             except OSError as error:

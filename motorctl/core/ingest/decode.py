@@ -138,8 +138,6 @@ def _converted(parsed: Any) -> dict[str, Any] | _RejectedError:
         document = extjson.to_bson_values(parsed)
     except extjson.ExtendedJSONError as error:
         return _RejectedError("type", error.field, error.reason)
-    except RecursionError:
-        return _RejectedError("parse", None, "nested too deeply")
     if type(document) is not dict:
         return _RejectedError("parse", None, "not an object")
     return document
@@ -148,8 +146,6 @@ def _converted(parsed: Any) -> dict[str, Any] | _RejectedError:
 def _encode(document: dict[str, Any]) -> bytes:
     try:
         raw = bson.encode(document)
-    except RecursionError:
-        raise _RejectedError("type", None, "nested too deeply") from None
     except (BSONError, OverflowError, ValueError) as error:
         raise _RejectedError("type", None, str(error)) from None
     if len(raw) > DOCUMENT_LIMIT - _ID_LENGTH:

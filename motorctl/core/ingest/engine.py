@@ -1,4 +1,4 @@
-"""The import, joined: read and split in a thread, decode, write with batches in flight, account.
+"""The import, joined: take chunks, decode them, write with batches in flight, account.
 
 Memory is bounded: a few chunks wait between reading and decoding, and as many batches are on their way
 to the server as `in_flight` says. Whatever ends an import, the batches on their way are waited for and
@@ -8,31 +8,29 @@ booked before it ends.
 from __future__ import annotations
 
 import asyncio
-import threading
-from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from motorctl.core.driver import list_indexes
+from motorctl.core.driver import list_indexes, once
 from motorctl.core.ingest.decode import columns, decode
 from motorctl.core.ingest.model import Plan
 from motorctl.core.ingest.split import split
-from motorctl.core.ingest.write import NO_ANSWER, Writer, lost, once
+from motorctl.core.ingest.write import NO_ANSWER, Writer, check_acknowledged, lost
 from motorctl.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from motorctl.client import Collection
+    from motorctl.core.driver import Attempt
     from motorctl.core.ingest.account import Account
     from motorctl.core.ingest.model import Chunk, Decoded, Outcome
+    from motorctl.core.ingest.read import Reader
     from motorctl.core.ingest.source import Source
-    from motorctl.core.ingest.write import Attempt
 
-__all__ = ["Options", "check", "has_index", "run"]
+__all__ = ["Options", "check", "has_index", "peek", "run"]
 
-CHUNKS_AHEAD = 4
-# A server's reply to a batch takes milliseconds; at the end nobody waits longer than this for it.
+# After Ctrl-C nobody waits longer than this for the replies to the batches on their way.
 LAST_REPLY_SECONDS = 10.0
 
 
@@ -60,6 +58,12 @@ def check(sources: Sequence[Source], options: Options) -> None:
             _check_chunk(next(split(probe, options.format), None), options.plan)
 
 
+async def peek(readers: Sequence[Reader], options: Options) -> None:
+    """Wait for the beginning of each input, stdin too, and look at it as `check` does."""
+    for reader in readers:
+        _check_chunk(await reader.peek(), options.plan)
+
+
 def _check_chunk(chunk: Chunk | None, plan: Plan) -> None:
     if chunk is None:
         return
@@ -82,40 +86,64 @@ async def has_index(collection: Collection, key: Sequence[str]) -> bool:
 
 async def run(
     collection: Collection,
-    sources: Sequence[Source],
+    readers: Sequence[Reader],
     options: Options,
     account: Account,
     *,
     attempt: Attempt = once,
+    before: Callable[[], Awaitable[None]] | None = None,
     progress: Callable[[Source], None] = lambda _: None,
+    last_reply_seconds: float = LAST_REPLY_SECONDS,
 ) -> None:
-    """Import `sources` into `collection`, and book every record in `account`.
+    """Import what `readers` read into `collection`, and book every record in `account`.
 
     The books are right whether this returns, raises or is cancelled. Raises `UsageError` for an input
-    that can't be read as what it is, `MotorctlError` for damaged input or a rejects file that can't be
-    written, and the driver's error when the server is lost. `attempt` awaits the sending of a batch, and
-    does so again where that may help; `progress` is called after each chunk.
+    that can't be read as what it is or a write concern without an answer, `MotorctlError` for damaged
+    input or a rejects file that can't be written, and the driver's error when the server is lost.
+    `attempt` awaits the sending of a batch, and does so again where that may help; `before` is awaited
+    once, right before the first batch is sent; `progress` is called after each chunk. When cancelled,
+    it waits `last_reply_seconds` for the batches on their way.
     """
+    check_acknowledged(collection)
     writer = Writer(collection, options.plan, ordered=options.ordered, attempt=attempt)
-    flight = _Flight(account, 1 if options.ordered else options.in_flight)
+    flight = _Flight(account, 1 if options.ordered else options.in_flight, before)
     account.open()
     try:
-        for source in sources:
-            tally = account.tally(source.name)
-            try:
-                async with aclosing(_chunks(source, options)) as chunks:
-                    async for chunk in chunks:
-                        await _import_chunk(chunk, writer, options, account, flight)
-                        tally.bytes = source.read
-                        progress(source)
-                        if account.too_many():
-                            return
-            finally:
-                tally.bytes = source.read
-    finally:
+        try:
+            await _import(readers, writer, options, account, flight, progress)
+        except Exception:
+            await flight.land()
+            raise
         await flight.land()
+    finally:
+        # Only one that is cancelled has batches on their way here.
+        await flight.land(last_reply_seconds)
         account.close()
     flight.check()
+
+
+async def _import(
+    readers: Sequence[Reader],
+    writer: Writer,
+    options: Options,
+    account: Account,
+    flight: _Flight,
+    progress: Callable[[Source], None],
+) -> None:
+    for reader in readers:
+        source = reader.source
+        tally = account.tally(source.name)
+        try:
+            _check_chunk(await reader.peek(), options.plan)
+            account.begun = True
+            async for chunk in reader:
+                await _import_chunk(chunk, writer, options, account, flight)
+                tally.bytes = source.read
+                progress(source)
+                if account.too_many():
+                    return
+        finally:
+            tally.bytes = source.read
 
 
 async def _import_chunk(
@@ -127,6 +155,7 @@ async def _import_chunk(
         if account.too_many():
             return
         if options.dry_run:
+            account.sent(decoded, start, stop)
             account.written(decoded, await writer.rehearse(decoded, start, stop))
         else:
             await flight.send(writer, decoded, start, stop)
@@ -148,9 +177,12 @@ class _Flight:
     where no unique index stands in the way.
     """
 
-    def __init__(self, account: Account, limit: int) -> None:
+    def __init__(
+        self, account: Account, limit: int, before: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         self._account = account
         self._limit = limit
+        self._before = before
         self._keys: dict[asyncio.Task[Outcome], frozenset[bytes]] = {}
         self._batches: dict[asyncio.Task[Outcome], tuple[Decoded, int, int]] = {}
         self._error: Exception | None = None
@@ -161,6 +193,10 @@ class _Flight:
         while len(self._batches) >= self._limit or any(not keys.isdisjoint(k) for k in self._keys.values()):
             await self._settle(asyncio.FIRST_COMPLETED)
         self.check()
+        if self._before is not None:
+            before, self._before = self._before, None
+            await before()
+        self._account.sent(decoded, start, stop)
         task = asyncio.create_task(writer.write(decoded, start, stop))
         self._keys[task] = keys
         self._batches[task] = (decoded, start, stop)
@@ -172,14 +208,14 @@ class _Flight:
         if self._account.rejects_error is not None:
             raise self._account.rejects_error
 
-    async def land(self) -> None:
-        """Wait for the batches on their way and book them, also when the import is being cancelled."""
+    async def land(self, seconds: float | None = None) -> None:
+        """Wait for the batches on their way and book them; what isn't answered in `seconds` is lost."""
         while self._batches:
-            if not await self._settle(asyncio.ALL_COMPLETED, LAST_REPLY_SECONDS):
+            if not await self._settle(asyncio.ALL_COMPLETED, seconds):
                 for task, (decoded, start, stop) in self._batches.items():
                     task.cancel()
                     self._account.written(decoded, lost(start, stop, NO_ANSWER, TimeoutError()))
-                return
+                self._batches.clear()
 
     async def _settle(self, until: str, seconds: float | None = None) -> bool:
         done, _ = await asyncio.wait(self._batches, timeout=seconds, return_when=until)
@@ -191,47 +227,3 @@ class _Flight:
             if outcome.error is not None and self._error is None:
                 self._error = outcome.error
         return bool(done)
-
-
-async def _chunks(source: Source, options: Options) -> AsyncGenerator[Chunk]:
-    """Read and split a source in a thread of its own, a few chunks ahead.
-
-    A daemon thread: one that waits for a terminal or a pipe can't be woken, and mustn't keep the
-    process from ending.
-    """
-    loop = asyncio.get_running_loop()
-    queue: asyncio.Queue[Chunk | Exception | None] = asyncio.Queue()
-    room = threading.Semaphore(CHUNKS_AHEAD)
-    stopped = threading.Event()
-
-    def put(item: Chunk | Exception | None) -> None:
-        # The loop is closed when the import ended while this thread waited for input.
-        with suppress(RuntimeError):
-            loop.call_soon_threadsafe(queue.put_nowait, item)
-
-    def read() -> None:
-        try:
-            for chunk in split(source, options.format):
-                room.acquire()
-                if stopped.is_set():
-                    return
-                put(chunk)
-        except Exception as error:  # noqa: BLE001  # raised again in the loop's thread
-            put(error)
-        else:
-            put(None)
-
-    threading.Thread(target=read, name=f"read {source.name}", daemon=True).start()
-    first = True
-    try:
-        while (item := await queue.get()) is not None:
-            if isinstance(item, Exception):
-                raise item
-            if first:
-                _check_chunk(item, options.plan)
-                first = False
-            yield item
-            room.release()
-    finally:
-        stopped.set()
-        room.release()

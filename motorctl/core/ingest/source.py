@@ -22,11 +22,11 @@ from motorctl.errors import MotorctlError, UsageError
 
 if TYPE_CHECKING:
     import io
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from motorctl.core.ingest.model import Layout
 
-__all__ = ["FORMATS", "Source", "open_source", "tell_layout"]
+__all__ = ["FORMATS", "Source", "check_names", "open_source", "tell_layout"]
 
 BLOCK = 256 * 1024
 FORMATS = ("auto", "json", "ndjson", "csv", "tsv")
@@ -130,6 +130,36 @@ def open_source(name: str, stdin: BinaryIO) -> Source:
     except OSError as error:
         raise UsageError(f"can't read {name}: {error.strerror or error}", file=name) from error
     return Source(name, None, status.st_size)
+
+
+def check_names(names: Sequence[str], rejects: str | None, stdin: BinaryIO) -> None:
+    """Raise `UsageError` for a file that is named twice, or that the rejects would overwrite.
+
+    One file may have many names: `./a`, a link, stdin.
+    """
+    known = {name: _status(name, stdin) for name in names}
+    for index, name in enumerate(names):
+        for other in names[:index]:
+            if name == other or _same_file(known[name], known[other]):
+                raise UsageError(f"{name} is named twice" + (f", as {other}" if other != name else ""))
+        if rejects is not None and (name == rejects or _same_file(known[name], _status(rejects, None))):
+            raise UsageError(f"--rejects {rejects} would overwrite an input", hint="name another file")
+
+
+def _status(name: str, stdin: BinaryIO | None) -> os.stat_result | None:
+    try:
+        if name == "-" and stdin is not None:
+            return os.fstat(stdin.fileno())
+        return Path(name).stat()
+    except (OSError, ValueError):
+        return None
+
+
+def _same_file(one: os.stat_result | None, other: os.stat_result | None) -> bool:
+    # Regular files alone: /dev/null is a fine input and a fine place for rejects.
+    return (
+        one is not None and other is not None and stat.S_ISREG(one.st_mode) and os.path.samestat(one, other)
+    )
 
 
 def _descriptor(stream: BinaryIO | io.RawIOBase) -> int | None:

@@ -18,7 +18,7 @@ from motorctl.core.ingest.source import tell_layout
 from motorctl.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from motorctl.core.ingest.model import Layout
     from motorctl.core.ingest.source import Source
@@ -35,7 +35,7 @@ _SPACE = b" \t\r\n"
 
 TOO_LONG = "longer than any document can be"
 NEVER_CLOSED = "an object that is never closed"
-AFTER_ARRAY = "text after the end of the array"
+AFTER_ARRAY = "text after the end of the array: this line of it was not read"
 OPEN_ARRAY = "the file ends before its array does: was it cut off?"
 
 
@@ -149,12 +149,16 @@ class _Splitter:
             yield self._chunk(data[:cut])
             data = data[cut:]
         yield self._chunk(data, TOO_LONG, _SHOWN)
+        yield from self._lines(self._pass_line(blocks), blocks)
+
+    def _pass_line(self, blocks: Iterator[bytes]) -> bytes:
+        """Pass over the rest of a line, and return what was read beyond it."""
         for block in blocks:
             stop = block.find(b"\n") + 1
             self._step(block[:stop] if stop else block)
             if stop:
-                yield from self._lines(block[stop:], blocks)
-                return
+                return block[stop:]
+        return b""
 
     def _delimited(self, buffer: bytes, blocks: Iterator[bytes]) -> Iterator[Chunk]:
         final = False
@@ -226,12 +230,17 @@ class _Splitter:
         return names
 
     def _structured(self, buffer: bytes, blocks: Iterator[bytes]) -> Iterator[Chunk]:
-        array = self.layout == "array"
-        if array:
-            begin = buffer.index(b"[") + 1
-            self._step(buffer[:begin])
-            buffer = buffer[begin:]
-        final = False
+        while buffer:
+            if self.layout == "array":
+                begin = buffer.index(b"[") + 1
+                self._step(buffer[:begin])
+                buffer = buffer[begin:]
+            rest = yield from self._elements(buffer, blocks)
+            buffer = yield from self._after(rest, blocks)
+
+    def _elements(self, buffer: bytes, blocks: Iterator[bytes]) -> Generator[Chunk, None, bytes]:
+        """Cut the inside of an array, or objects in a row, and return what was read beyond the end."""
+        array, final = self.layout == "array", False
         while True:
             end, closed = structure.last_border(buffer, commas=array)
             if end or closed:
@@ -242,17 +251,16 @@ class _Splitter:
                 buffer = buffer[end:]
             if closed:
                 self._step(buffer[:1])
-                yield from self._after(buffer[1:], blocks)
-                return
+                return buffer[1:]
             if final or len(buffer) > RECORD_LIMIT:
                 rest = buffer.strip(_SPACE)
                 if final and array and (not rest or _whole(rest)):
                     if rest:
                         yield self._chunk(buffer)
                     yield self._chunk(b"", OPEN_ARRAY)
-                    return
+                    return b""
                 if not rest:
-                    return
+                    return b""
                 # One bracket that nothing closes mustn't take the records after it along.
                 stop = structure.next_object(buffer)
                 lost = buffer if stop < 0 else buffer[:stop]
@@ -261,15 +269,29 @@ class _Splitter:
                 if buffer:
                     continue
                 if final:
-                    return
+                    return b""
             buffer, final = self._fill(buffer, blocks)
 
-    def _after(self, rest: bytes, blocks: Iterator[bytes]) -> Iterator[Chunk]:
-        for block in chain((rest,), blocks):
-            if block.strip(_SPACE):
-                yield self._chunk(block, AFTER_ARRAY, _SHOWN)
-                return
-            self._step(block)
+    def _after(self, buffer: bytes, blocks: Iterator[bytes]) -> Generator[Chunk, None, bytes]:
+        """Find the next array or the objects after one, as `cat a.json b.json` makes them.
+
+        Each line of anything else is a reject.
+        """
+        for block in chain((buffer,), blocks):
+            text = block.lstrip(_SPACE)
+            while text[:1] not in {b"", b"[", b"{"}:
+                self._step(block[: len(block) - len(text)])
+                while b"\n" not in text and len(text) < _SHOWN and (more := next(blocks, b"")):
+                    text += more
+                stop = text.find(b"\n") + 1
+                yield self._chunk(text[:stop] if stop else text, AFTER_ARRAY, _SHOWN)
+                block = text[stop:] if stop else self._pass_line(blocks)  # noqa: PLW2901
+                text = block.lstrip(_SPACE)
+            self._step(block[: len(block) - len(text)])
+            if text:
+                self.layout = "array" if text[:1] == b"[" else "objects"
+                return text
+        return b""
 
 
 def _whole(text: bytes) -> bool:

@@ -17,6 +17,8 @@ __all__ = ["last_border", "next_object", "pieces"]
 # A string holds no line end: one whose quote is missing spoils its own line, not the rest of the file.
 _TOKEN = re.compile(rb'"(?:[^"\\\n]++|\\.)*+"|["\[\]{},]')
 _REST_OF_STRING = re.compile(rb'(?:[^"\\\n]++|\\.)*+"')
+# What never follows an array that stands within another value: the outermost one ended before this.
+_AFTER_THE_LAST = re.compile(rb"\][ \t\r\n]*+[^ \t\r\n,\]}]")
 _NEXT_OBJECT = re.compile(rb"\n[ \t\r]*(?=\{)")
 _WINDOW = 16 * 1024
 
@@ -71,18 +73,24 @@ def next_object(data: bytes) -> int:
     return match.end() if match else -1
 
 
-def _state(data: bytes) -> tuple[bool, int]:
-    """Whether well-formed `data` ends within a string, and how many brackets are open there."""
+def _state(data: bytes) -> tuple[bool, int, bool]:
+    """Count in `data`, from a border on: (ends within a string, open brackets, an array has ended).
+
+    The last is true where text follows that only the end of an outermost array lets follow. Counting
+    alone would take `]` and `[` for each other's.
+    """
     if b"\\" in data:
         data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
     parts = data.split(b'"')
-    bare = b"".join(parts[::2])
+    bare = b'""'.join(parts[::2])
     depth = bare.count(b"{") + bare.count(b"[") - bare.count(b"}") - bare.count(b"]")
-    return len(parts) % 2 == 0, depth
+    return len(parts) % 2 == 0, depth, _AFTER_THE_LAST.search(bare) is not None
 
 
 def _scan(data: bytes, begin: int, *, commas: bool) -> tuple[int, bool]:
-    inside, depth = _state(data[:begin]) if begin else (False, 0)
+    inside, depth, ended = _state(data[:begin]) if begin else (False, 0, False)
+    if commas and (ended or depth < 0):
+        return _scan(data, 0, commas=commas)
     position, border = begin, 0
     if inside:
         match = _REST_OF_STRING.match(data, begin)

@@ -6,42 +6,48 @@ nothing; it counts nothing and knows no files.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
+from bson.errors import BSONError
 from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS, RawBSONDocument
 from pymongo import UpdateOne
-from pymongo.errors import AutoReconnect, BulkWriteError
+from pymongo.errors import AutoReconnect, BulkWriteError, OperationFailure
 
 from motorctl.core import refusals
+from motorctl.core.driver import once
 from motorctl.core.ingest.model import Failure, Outcome
-from motorctl.errors import MotorctlError
+from motorctl.errors import MotorctlError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from motorctl.client import Collection
+    from motorctl.core.driver import Attempt
     from motorctl.core.ingest.model import Decoded, Plan
 
-__all__ = ["NO_ANSWER", "Attempt", "Writer", "lost", "once"]
+__all__ = ["NO_ANSWER", "Writer", "check_acknowledged", "lost"]
 
 DUPLICATE_KEY = 11000
 VALIDATION = 121
+# Overflow, InvalidBSON, BSONObjectTooLarge: one document that the server can't take apart costs the whole
+# command.
+SPOILS_A_COMMAND = frozenset({15, 22, 10334})
+SHOWN = 200
 NO_ANSWER = "no answer from the server: it may be written or not"
-
-
-Attempt: TypeAlias = "Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]"
-
-
-async def once(operation: Callable[[], Awaitable[Any]]) -> Any:
-    return await operation()
 
 
 def lost(start: int, stop: int, reason: str, error: Exception) -> Outcome:
     """Give the outcome of a batch of which nothing is known: all of it is rejected."""
-    code = getattr(error, "code", None)
-    return Outcome(
-        failures=[Failure(at, "server", None, reason, code) for at in range(start, stop)], error=error
-    )
+    return Outcome(failures=_all_failed(start, stop, reason, error), error=error)
+
+
+def check_acknowledged(collection: Collection) -> None:
+    """Raise `UsageError` where the server isn't asked to answer: then no record's fate could be told."""
+    if not collection.write_concern.acknowledged:
+        raise UsageError(
+            "import needs the server's answer, and the write concern is w=0",
+            hint="leave w=0 out of the connection string, or say w=1 or w=majority",
+        )
 
 
 class Writer:
@@ -66,15 +72,41 @@ class Writer:
         is a failure of it.
         """
         outcome = Outcome()
-        try:
-            if self._plan.mode == "insert":
-                await self._insert(decoded, start, stop, outcome)
-            else:
-                await self._upsert(decoded, start, stop, outcome)
-        except Exception as error:  # noqa: BLE001  # the import ends with it, and with its books in order
-            reason = NO_ANSWER if isinstance(error, AutoReconnect) else f"not written: {error}"
-            outcome = lost(start, stop, reason, error)
+        ranges = [(start, stop)]
+        again = False
+        while ranges:
+            begin, end = ranges.pop()
+            try:
+                reached = await self._send(decoded, begin, end, outcome, again=again)
+            except Exception as error:  # noqa: BLE001  # the import ends with it, and with its books in order
+                if _about_documents(error):
+                    if end - begin == 1:
+                        outcome.failures.append(
+                            Failure(begin, "server", None, _sentence(error), _code(error))
+                        )
+                    else:
+                        # The guilty one is found by halves. What the driver had sent in more than one
+                        # message may be there in part.
+                        middle, again = (begin + end) // 2, True
+                        ranges += [(middle, end), (begin, middle)]
+                    continue
+                reason = f"not written: {_sentence(error)}"
+                unknown = NO_ANSWER if isinstance(error, AutoReconnect) else reason
+                outcome.failures += _all_failed(begin, end, unknown, error)
+                for unsent in ranges:
+                    outcome.failures += _all_failed(*unsent, reason, error)
+                outcome.error = error
+                break
+            if reached < end:
+                # An ordered batch ends at its first error: what comes after it is still to be sent.
+                ranges.append((reached, end))
         return outcome
+
+    async def _send(self, decoded: Decoded, start: int, stop: int, outcome: Outcome, *, again: bool) -> int:
+        """Send a range once and book the answer in `outcome`: return where it is to go on."""
+        if self._plan.mode == "insert":
+            return await self._insert(decoded, start, stop, outcome, again=again)
+        return await self._upsert(decoded, start, stop, outcome)
 
     async def rehearse(self, decoded: Decoded, start: int, stop: int) -> Outcome:
         """Tell what `write` would do, from what is in the collection now. Writes nothing."""
@@ -94,32 +126,33 @@ class Writer:
             outcome.updated += not same
         return outcome
 
-    async def _insert(self, decoded: Decoded, start: int, stop: int, outcome: Outcome) -> None:
-        position = start
-        while position < stop:
-            documents = [RawBSONDocument(raw) for raw in decoded.documents[position:stop]]
-            sent = 0
+    async def _insert(self, decoded: Decoded, start: int, stop: int, outcome: Outcome, *, again: bool) -> int:
+        documents = [RawBSONDocument(raw) for raw in decoded.documents[start:stop]]
+        sent = int(again)
+        failures: list[Failure] = []
+        reached = stop
 
-            async def send(documents: list[RawBSONDocument] = documents) -> None:
-                nonlocal sent
-                sent += 1
-                await self._collection.insert_many(documents, ordered=self._ordered)
+        async def send() -> None:
+            nonlocal sent
+            sent += 1
+            await self._collection.insert_many(documents, ordered=self._ordered)
 
-            try:
-                await self._attempt(send)
-            except BulkWriteError as error:
-                errors = error.details["writeErrors"]
-                failures = [_failure(entry, position + entry["index"]) for entry in errors]
-                if sent > 1:
-                    failures = await self._not_ours(decoded, failures)
-                outcome.failures += failures
-                _unconfirmed(error.details, outcome)
-                if self._ordered and errors:
-                    # An ordered batch ends at its first error: what comes after it is still to be sent.
-                    position += errors[-1]["index"] + 1
-                    continue
-            break
-        outcome.inserted = stop - start - len(outcome.failures)
+        try:
+            await self._attempt(send)
+        except BulkWriteError as error:
+            reached = self._reached(error.details, start, stop)
+            failures = [_failure(entry, start + entry["index"]) for entry in error.details["writeErrors"]]
+            if sent > 1:
+                failures = await self._not_ours(decoded, failures)
+            _unconfirmed(error.details, outcome)
+        outcome.failures += failures
+        outcome.inserted += reached - start - len(failures)
+        return reached
+
+    def _reached(self, details: Mapping[str, Any], start: int, stop: int) -> int:
+        """How far the server went: an ordered batch ends at its first error."""
+        errors = details["writeErrors"]
+        return start + errors[-1]["index"] + 1 if self._ordered and errors else stop
 
     async def _not_ours(self, decoded: Decoded, failures: list[Failure]) -> list[Failure]:
         """Leave out the duplicates that the lost attempt itself had inserted."""
@@ -136,34 +169,54 @@ class Writer:
             kept.append(failure)
         return kept
 
-    async def _upsert(self, decoded: Decoded, start: int, stop: int, outcome: Outcome) -> None:
-        position = start
-        while position < stop:
-            operations: Sequence[Any] = [
-                UpdateOne(RawBSONDocument(query), _replacement(document), upsert=True)
-                for query, document in zip(
-                    decoded.filters[position:stop], decoded.documents[position:stop], strict=True
-                )
-            ]
-            errors: list[dict[str, Any]] = []
-            details: Mapping[str, Any]
+    async def _upsert(self, decoded: Decoded, start: int, stop: int, outcome: Outcome) -> int:
+        operations: Sequence[Any] = [
+            UpdateOne(RawBSONDocument(query), _replacement(document), upsert=True)
+            for query, document in zip(
+                decoded.filters[start:stop], decoded.documents[start:stop], strict=True
+            )
+        ]
+        failures: list[Failure] = []
+        details: Mapping[str, Any]
+        reached = stop
 
-            async def send(operations: Sequence[Any] = operations) -> Mapping[str, Any]:
-                return (await self._collection.bulk_write(operations, ordered=self._ordered)).bulk_api_result
+        async def send() -> Mapping[str, Any]:
+            return (await self._collection.bulk_write(operations, ordered=self._ordered)).bulk_api_result
 
-            try:
-                details = await self._attempt(send)
-            except BulkWriteError as error:
-                details = error.details
-                errors = details["writeErrors"]
-                outcome.failures += [_failure(entry, position + entry["index"]) for entry in errors]
-                _unconfirmed(details, outcome)
-            outcome.inserted += details["nUpserted"]
-            outcome.updated += details["nModified"]
-            if not (self._ordered and errors):
-                break
-            position += errors[-1]["index"] + 1
-        outcome.unchanged = stop - start - len(outcome.failures) - outcome.inserted - outcome.updated
+        try:
+            details = await self._attempt(send)
+        except BulkWriteError as error:
+            details = error.details
+            reached = self._reached(details, start, stop)
+            failures = [_failure(entry, start + entry["index"]) for entry in details["writeErrors"]]
+            _unconfirmed(details, outcome)
+        inserted, updated = details["nUpserted"], details["nModified"]
+        outcome.failures += failures
+        outcome.inserted += inserted
+        outcome.updated += updated
+        outcome.unchanged += reached - start - len(failures) - inserted - updated
+        return reached
+
+
+def _all_failed(start: int, stop: int, reason: str, error: Exception) -> list[Failure]:
+    return [Failure(at, "server", None, reason, _code(error)) for at in range(start, stop)]
+
+
+def _about_documents(error: Exception) -> bool:
+    """Whether it is a document that made the whole command fail, and not the connection or a right."""
+    if isinstance(error, OperationFailure):
+        return error.code in SPOILS_A_COMMAND
+    return isinstance(error, BSONError | OverflowError)
+
+
+def _code(error: Exception) -> int | None:
+    return getattr(error, "code", None)
+
+
+def _sentence(error: Exception) -> str:
+    """Give an error without the reply that the driver adds, and what repeats the document."""
+    sentence = str(error).partition(", full error:")[0]
+    return sentence if len(sentence) <= SHOWN else sentence[:SHOWN] + "..."
 
 
 def _failure(error: Mapping[str, Any], position: int) -> Failure:

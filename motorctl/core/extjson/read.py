@@ -1,23 +1,14 @@
-"""MongoDB Extended JSON v2: parsed JSON into BSON values, and BSON into JSON text.
-
-Follows https://www.mongodb.com/docs/manual/reference/mongodb-extended-json/ (the drivers'
-specification "extended-json"), strictly: a malformed `$oid` is an error and never a document that
-looks like one. Canonical, relaxed and mixed forms are read alike. Three types that BSON has given up
-and the driver can't write become their heirs: a symbol a string, undefined null, a DBPointer a DBRef.
-Knows nothing of files, records or collections.
-"""
+"""Parsed JSON into BSON values: what is malformed is an error that names its field."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import re
-from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import UUID
 
-import bson
 import orjson
 from bson import (
     Binary,
@@ -32,25 +23,24 @@ from bson import (
     Regex,
     Timestamp,
 )
-from bson.codec_options import CodecOptions, DatetimeConversion
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = [
-    "BSON_OPTIONS",
+    "DEPTH_LIMIT",
+    "INT64_MAX",
+    "INT64_MIN",
     "ExtendedJSONError",
-    "bson_to_json",
-    "dumps",
+    "NestingError",
     "loads",
     "to_bson_values",
-    "to_json_value",
 ]
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 UINT32_MAX = 2**32 - 1
-
-# A date that Python's calendar can't hold comes as DatetimeMS; everything else as itself.
-BSON_OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(
-    document_class=dict, tz_aware=True, tzinfo=UTC, datetime_conversion=DatetimeConversion.DATETIME_AUTO
-)
+# How many documents and arrays a server stores within each other, the outermost counted.
+DEPTH_LIMIT = 180
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -81,42 +71,49 @@ class ExtendedJSONError(ValueError):
         return ".".join(self.path) or None
 
     def __str__(self) -> str:
-        return f"{self.field}: {self.reason}" if self.path else self.reason
+        return f"{self.field}: {self.reason}" if self.field else self.reason
+
+
+class NestingError(ExtendedJSONError):
+    """Deeper than a server takes. A path of that length tells nobody anything: `field` is None."""
+
+    def __init__(self) -> None:
+        super().__init__(f"nested more than {DEPTH_LIMIT} deep, which the server doesn't take")
+
+    @property
+    def field(self) -> str | None:
+        return None
 
 
 def loads(text: str | bytes) -> Any:
     """Parse one Extended JSON text into BSON values.
 
-    Raises `ExtendedJSONError` for a malformed type and `orjson.JSONDecodeError` (a ValueError too) for
-    malformed JSON.
+    Raises `ExtendedJSONError` for a malformed type or too many levels, and `orjson.JSONDecodeError` (a
+    ValueError too) for malformed JSON.
     """
     return to_bson_values(orjson.loads(text))
 
 
-def dumps(document: Mapping[str, Any], *, canonical: bool = False) -> bytes:
-    """Write a document as one line of Extended JSON, without a line end."""
-    return orjson.dumps(to_json_value(document, canonical=canonical))
-
-
-# -- reading ----------------------------------------------------------------------------------------------
-
-
-def to_bson_values(value: Any) -> Any:
+def to_bson_values(value: Any, levels: int = DEPTH_LIMIT) -> Any:
     """Turn parsed JSON into BSON values, in place where it is an object or an array.
 
-    An integer beyond 64 bits becomes a double, as the specification says.
+    `levels` is how many documents and arrays may stand within each other. An integer beyond 64 bits
+    becomes a double, as the specification says.
     """
     kind = type(value)
     if kind is dict:
-        return _object(value)
+        return _object(value, levels)
     if kind is list:
-        return _array(value)
+        return _array(value, levels)
     if kind is int and not INT64_MIN <= value <= INT64_MAX:
         return float(value)
     return value
 
 
-def _object(value: dict[str, Any]) -> Any:
+def _object(value: dict[str, Any], levels: int) -> Any:
+    # What stands for a value is no level: {"$oid": …}.
+    if levels <= 0 and (levels < 0 or _TYPES.keys().isdisjoint(value)):
+        raise NestingError
     # The hot loop of an import: an object that holds nothing special is walked once and copied never.
     key = ""
     try:
@@ -127,11 +124,11 @@ def _object(value: dict[str, Any]) -> Any:
             if kind is str:
                 continue
             if kind is dict:
-                converted = _object(item)
+                converted = _object(item, levels - 1)
                 if converted is not item:
                     value[key] = converted
             elif kind is list:
-                _array(item)
+                _array(item, levels - 1)
             elif kind is int and not INT64_MIN <= item <= INT64_MAX:
                 value[key] = float(item)
         else:
@@ -139,33 +136,38 @@ def _object(value: dict[str, Any]) -> Any:
     except ExtendedJSONError as error:
         error.path.insert(0, key)
         raise
-    return _typed(key, value)
+    return _typed(key, value, levels)
 
 
-def _array(value: list[Any]) -> list[Any]:
+def _array(value: list[Any], levels: int) -> list[Any]:
+    if levels <= 0:
+        raise NestingError
     index = 0
     try:
         for index, item in enumerate(value):
             kind = type(item)
             if kind is dict or kind is list or kind is int:
-                value[index] = to_bson_values(item)
+                value[index] = to_bson_values(item, levels - 1)
     except ExtendedJSONError as error:
         error.path.insert(0, str(index))
         raise
     return value
 
 
-def _typed(key: str, value: dict[str, Any]) -> Any:
+def _typed(key: str, value: dict[str, Any], levels: int) -> Any:
     if len(value) != 1 and not (key == "$code" and set(value) == {"$code", "$scope"}):
         others = ", ".join(repr(name) for name in value if name != key)
         raise ExtendedJSONError(f"{key} stands beside {others}")
     if key == "$code":
-        return _code(value)
+        return _code(value, levels)
     return _TYPES[key](value[key])
 
 
 def _bad(expected: str, value: Any) -> NoReturn:
-    shown = repr(value)
+    try:
+        shown = repr(value)
+    except RecursionError:
+        shown = "something nested very deeply"
     raise ExtendedJSONError(f"{expected}, not {shown if len(shown) <= 60 else shown[:57] + '...'}")
 
 
@@ -256,22 +258,22 @@ def _regex(value: Any) -> Regex[str]:
     return Regex(pattern, options)
 
 
-def _code(value: dict[str, Any]) -> Code:
+def _code(value: dict[str, Any], levels: int = DEPTH_LIMIT) -> Code:
     source, scope = value["$code"], value.get("$scope")
     if type(source) is not str:
         _bad("$code needs a string", source)
     if "$scope" not in value:
         return Code(source)
-    if type(scope) is not dict or type(inner := to_bson_values(scope)) is not dict:
+    if type(scope) is not dict or type(inner := to_bson_values(scope, levels)) is not dict:
         _bad("$scope needs a document", scope)
     return Code(source, inner)
 
 
 def _db_pointer(value: Any) -> DBRef:
     name, identity = _members(value, "$dbPointer", "$ref", "$id")
-    if type(name) is not str or not isinstance(to_bson_values(identity), ObjectId):
+    if type(name) is not str or type(identity) is not dict or set(identity) != {"$oid"}:
         _bad("$dbPointer needs a $ref and an $oid", value)
-    return DBRef(name, to_bson_values(identity))
+    return DBRef(name, _oid(identity["$oid"]))
 
 
 def _symbol(value: Any) -> str:
@@ -307,109 +309,3 @@ _TYPES: dict[str, Callable[[Any], Any]] = {
     "$maxKey": _exactly("$maxKey", 1, MaxKey()),
     "$undefined": _exactly("$undefined", True, None),
 }
-
-
-# -- writing ----------------------------------------------------------------------------------------------
-
-_FAST = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
-# A double element whose exponent is all ones: an infinity or a NaN. orjson writes these as null and asks
-# nobody; a document that may hold one goes the slow way.
-_MAYBE_NOT_FINITE = re.compile(rb"\x01[^\x00]*\x00.{6}[\xf0-\xff][\x7f\xff]", re.DOTALL)
-
-
-def bson_to_json(raw: bytes, *, canonical: bool = False) -> bytes:
-    """Write a BSON document as one line of Extended JSON, without a line end."""
-    document = bson.decode(raw, BSON_OPTIONS)
-    if canonical or _MAYBE_NOT_FINITE.search(raw):
-        return orjson.dumps(to_json_value(document, canonical=canonical))
-    return orjson.dumps(document, default=_relaxed, option=_FAST)
-
-
-def to_json_value(value: Any, *, canonical: bool = False) -> Any:
-    """Turn a BSON value into what `json` can write: relaxed Extended JSON, or canonical."""
-    if isinstance(value, Mapping):
-        return {key: to_json_value(item, canonical=canonical) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_json_value(item, canonical=canonical) for item in value]
-    if value is None or isinstance(value, bool) or type(value) is str:
-        return value
-    if isinstance(value, float):
-        finite = value - value == 0.0
-        if not finite:
-            return {"$numberDouble": "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"}  # noqa: PLR0124
-        return {"$numberDouble": repr(value)} if canonical else value
-    if isinstance(value, int):
-        if not canonical:
-            return int(value)
-        small = not isinstance(value, Int64) and -(2**31) <= value < 2**31
-        return {"$numberInt" if small else "$numberLong": str(int(value))}
-    if canonical and isinstance(value, datetime):
-        return {"$date": {"$numberLong": str(int(DatetimeMS(value)))}}
-    if isinstance(value, DBRef):
-        return to_json_value(value.as_doc(), canonical=canonical)
-    if isinstance(value, Code) and value.scope is not None:
-        return {"$code": str(value), "$scope": to_json_value(value.scope, canonical=canonical)}
-    return _relaxed(value)
-
-
-def _relaxed(value: Any) -> Any:
-    """Write one value that JSON has no form for; inner values are left to the caller."""
-    for kind, write in _WRITERS:
-        if isinstance(value, kind):
-            return write(value)
-    raise TypeError(f"no Extended JSON for {type(value).__name__}")
-
-
-def _write_date(value: datetime) -> dict[str, Any]:
-    if value.tzinfo is None:
-        value = value.replace(tzinfo=UTC)
-    if value < _EPOCH:
-        return {"$date": {"$numberLong": str(int(DatetimeMS(value)))}}
-    utc = value.astimezone(UTC)
-    millis = utc.microsecond // 1000
-    fraction = f".{millis:03d}" if millis else ""
-    return {"$date": f"{utc:%Y-%m-%dT%H:%M:%S}{fraction}Z"}
-
-
-def _write_binary(value: bytes) -> dict[str, Any]:
-    subtype = value.subtype if isinstance(value, Binary) else 0
-    return {"$binary": {"base64": base64.b64encode(value).decode(), "subType": f"{subtype:02x}"}}
-
-
-def _write_code(value: Code) -> dict[str, Any]:
-    return {"$code": str(value)} if value.scope is None else {"$code": str(value), "$scope": value.scope}
-
-
-def _write_regex(value: Regex[Any]) -> dict[str, Any]:
-    # Alphabetical, as BSON orders them.
-    flags = (
-        (re.IGNORECASE, "i"),
-        (re.LOCALE, "l"),
-        (re.MULTILINE, "m"),
-        (re.DOTALL, "s"),
-        (re.UNICODE, "u"),
-        (re.VERBOSE, "x"),
-    )
-    options = "".join(letter for flag, letter in flags if value.flags & flag)
-    pattern = value.pattern.decode() if isinstance(value.pattern, bytes) else value.pattern
-    return {"$regularExpression": {"pattern": pattern, "options": options}}
-
-
-# In the order of how often they are met.
-_WRITERS: tuple[tuple[type, Callable[[Any], Any]], ...] = (
-    (ObjectId, lambda value: {"$oid": str(value)}),
-    (datetime, _write_date),
-    (Decimal128, lambda value: {"$numberDecimal": str(value)}),
-    (int, int),
-    (DatetimeMS, lambda value: {"$date": {"$numberLong": str(int(value))}}),
-    (bytes, _write_binary),
-    (UUID, lambda value: _write_binary(Binary.from_uuid(value))),
-    (Timestamp, lambda value: {"$timestamp": {"t": value.time, "i": value.inc}}),
-    (Code, _write_code),
-    (Regex, _write_regex),
-    (re.Pattern, lambda value: _write_regex(Regex.from_native(value))),
-    (DBRef, DBRef.as_doc),
-    (MinKey, lambda _: {"$minKey": 1}),
-    (MaxKey, lambda _: {"$maxKey": 1}),
-    (Mapping, dict),
-)
