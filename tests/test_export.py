@@ -259,3 +259,22 @@ def test_text_from_the_database_does_not_drive_the_terminal(cli: Runner, sync_db
         assert "\x1b[31m" not in shown
         assert "\u202e" not in shown
     assert json.loads(cli("export", "a", tty=True).stdout)["text"] == EVERYTHING["text"]
+
+
+def test_out_dash_is_stdout_and_o_chooses_its_format(
+    cli: Runner, sync_db: SyncDatabase[Any], tmp_path: Path
+) -> None:
+    sync_db.things.insert_one({"_id": 1, "a": "x"})
+
+    assert cli("export", "things", "--out", "-").stdout == '{"_id":1,"a":"x"}\n'
+    assert cli("export", "things", "-o", "csv").stdout == "_id,a\n1,x\n"
+    assert cli("export", "things", "-o", "json").json() == [{"_id": 1, "a": "x"}]
+    refused = cli("export", "things", "--out", str(tmp_path / "x.csv.gz"))
+    assert refused.code == 2
+    assert list(tmp_path.glob("*.gz")) == []
+
+
+def test_a_collection_without_documents_is_said(cli: Runner) -> None:
+    result = cli("export", "nosuch")
+    assert (result.code, result.stdout) == (0, "")
+    assert "no such collection" in result.stderr

@@ -771,3 +771,35 @@ async def test_books_that_do_not_balance_are_a_defect(db: Database, monkeypatch:
     with pytest.raises(DefectError, match=r"of 10 records read of - 9 are accounted for"):
         await run(db.c, b'{"n":1}\n' * 10, Options(), account)
     assert (account.summary()["read"], account.summary()["inserted"]) == (10, 9)
+
+
+async def test_a_second_ctrl_c_leaves_the_books_in_order(db: Database) -> None:
+    """The first one waits for the batches on their way; the second doesn't, and they are booked as lost."""
+
+    stuck = asyncio.Event()
+
+    class Stuck:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(db.c, name)
+
+        async def insert_many(self, documents: Any, **options: Any) -> Any:
+            if account.total.inserted:
+                stuck.set()
+                await asyncio.sleep(60)
+            return await db.c.insert_many(documents, **options)
+
+    data = b"".join(b'{"k":%d}\n' % i for i in range(1000))
+    account = Account()
+    collection: Any = Stuck()
+    importing = asyncio.create_task(run(collection, data, Options(batch_size=100, in_flight=2), account))
+    await stuck.wait()
+    importing.cancel()
+    await asyncio.sleep(0.1)
+    importing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await importing
+    read, inserted, updated, unchanged, rejected = counts(account.summary())
+    assert inserted == await db.c.count_documents({})
+    assert (updated, unchanged) == (0, 0)
+    assert rejected in {100, 200}
+    assert read == inserted + rejected

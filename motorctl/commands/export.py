@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 group = typer.Typer()
 
 Format = Literal["ndjson", "json", "csv"]
+COMPRESSED = (".gz", ".bz2", ".zst", ".xz")
 ENDINGS: dict[str, Format] = {".json": "json", ".csv": "csv"}
 
 
@@ -25,10 +26,11 @@ def export(
     ctx: typer.Context,
     collection: Annotated[str, typer.Argument(metavar="COLLECTION", help="What to export.")],
     out: Annotated[
-        str | None, typer.Option("--out", metavar="FILE", help="Write to a file instead of stdout.")
+        str | None, typer.Option("--out", metavar="FILE", help="Write to a file; - is stdout.")
     ] = None,
     format: Annotated[
-        Format | None, typer.Option(help="Default: by the file's ending, else ndjson.", show_default=False)
+        Format | None,
+        typer.Option(help="Default: by the file's ending, or by -o; else ndjson.", show_default=False),
     ] = None,
     filter: Annotated[
         str | None, typer.Option(metavar="JSON|@FILE|-", help="A filter in Extended JSON.")
@@ -66,7 +68,13 @@ def export(
 
     app: App = ctx.obj
     names = tuple(arguments.fields(fields))
-    chosen = format or ENDINGS.get(Path(out or "").suffix.lower(), "ndjson")
+    if out == "-":
+        out = None
+    if out and out.lower().endswith(COMPRESSED):
+        raise UsageError(
+            f"--out {out}: export writes no compressed files", hint="export ... | gzip > FILE does"
+        )
+    chosen = format or _format(app, out)
     if canonical and chosen == "csv":
         raise UsageError("--canonical is for JSON: a CSV cell has no types")
     if names and projection:
@@ -81,6 +89,8 @@ def export(
     started = time.monotonic()
     size = app.run(_to_file(app, collection, job, Path(out)) if out else _to_stdout(app, collection, job))
     seconds = time.monotonic() - started
+    if not job.documents:
+        app.diagnostics.info(f"{collection}: no documents, or no such collection")
     if job.partial:
         app.diagnostics.warning(
             f"{job.partial:,} documents have fields that no column shows: name the columns with --fields"
@@ -96,6 +106,15 @@ def export(
                 "file": out,
             }
         )
+
+
+def _format(app: App, out: str | None) -> Format:
+    """Return the format of a file by its ending; on stdout `-o` has a say too, if it was typed."""
+    if out:
+        return ENDINGS.get(Path(out).suffix.lower(), "ndjson")
+    typed = app.settings.values["output"]
+    spoken: dict[str, Format] = {"json": "json", "csv": "csv"}
+    return "ndjson" if typed.source == "default" else spoken.get(str(typed.value), "ndjson")
 
 
 async def _to_stdout(app: App, collection: str, job: Export) -> int:

@@ -116,9 +116,12 @@ async def run(
             raise
         await flight.land()
     finally:
-        # Only one that is cancelled has batches on their way here.
-        await flight.land(last_reply_seconds)
-        account.close()
+        # Only one that is cancelled has batches on their way here; a second Ctrl-C doesn't wait for them.
+        try:
+            await flight.land(last_reply_seconds)
+        finally:
+            flight.abandon()
+            account.close()
     flight.check()
 
 
@@ -212,10 +215,17 @@ class _Flight:
         """Wait for the batches on their way and book them; what isn't answered in `seconds` is lost."""
         while self._batches:
             if not await self._settle(asyncio.ALL_COMPLETED, seconds):
-                for task, (decoded, start, stop) in self._batches.items():
-                    task.cancel()
-                    self._account.written(decoded, lost(start, stop, NO_ANSWER, TimeoutError()))
-                self._batches.clear()
+                self.abandon()
+
+    def abandon(self) -> None:
+        """Book what is still on its way: by its answer if there is one, else as lost."""
+        for task, (decoded, start, stop) in self._batches.items():
+            if task.done() and not task.cancelled():
+                self._account.written(decoded, task.result())
+            else:
+                task.cancel()
+                self._account.written(decoded, lost(start, stop, NO_ANSWER, TimeoutError()))
+        self._batches.clear()
 
     async def _settle(self, until: str, seconds: float | None = None) -> bool:
         done, _ = await asyncio.wait(self._batches, timeout=seconds, return_when=until)
