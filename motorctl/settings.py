@@ -253,7 +253,8 @@ def default_config_path(environ: Mapping[str, str]) -> Path:
     from platformdirs import user_config_dir
 
     try:
-        return Path(user_config_dir("motorctl")) / "config.toml"
+        # Older platformdirs leave the ~ of a user without a home standing.
+        return Path(user_config_dir("motorctl")).expanduser() / "config.toml"
     except RuntimeError:
         # A user without a home directory (a container, a stripped cron) has no file, and that is fine.
         return Path(os.devnull)
