@@ -6,7 +6,6 @@ form and the writing of one; what a schema means is `core.schema`'s. Never conne
 
 from __future__ import annotations
 
-import difflib
 import io
 import json
 import math
@@ -23,9 +22,16 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from motorctl.core.extjson import ExtendedJSONError, to_bson_values
 from motorctl.core.schema import Collection, Index, Validator
-from motorctl.core.schema.model import CREATION_OPTIONS, INDEX_OPTIONS
+from motorctl.core.schema.model import (
+    CREATION_OPTIONS,
+    INDEX_KINDS,
+    INDEX_OPTIONS,
+    LEVELS,
+    VALIDATION_ACTIONS,
+)
 from motorctl.core.validators import problems
 from motorctl.errors import ManifestError, UsageError
+from motorctl.near import near
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -33,9 +39,7 @@ if TYPE_CHECKING:
 Path_ = tuple[str | int, ...]
 
 _LARGEST = 16 * 1024 * 1024
-_KINDS = ("2d", "2dsphere", "hashed", "text")
-_LEVELS = ("off", "strict", "moderate")
-_ACTIONS = ("error", "warn")
+_MOST_VALUES = 100_000
 _COLLECTION_KEYS = {
     "validator": "document",
     "validationLevel": "string",
@@ -64,8 +68,7 @@ def builtins() -> list[str]:
 def builtin_text(name: str) -> str:
     """Read a shipped manifest as it is, comments too. Raises UsageError for an unknown name."""
     if name not in builtins():
-        near = difflib.get_close_matches(name, builtins(), n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(builtins())}"
+        hint = near(name, builtins()) or f"there are: {', '.join(builtins())}"
         raise UsageError(f"no manifest named {name} ships with motorctl", hint=hint)
     return (resources.files("motorctl") / "schemas" / f"{name}.yaml").read_text(encoding="utf-8")
 
@@ -151,6 +154,7 @@ class _Document:
         self.name = name
         self._places: dict[Path_, tuple[int, int]] = {}
         self._keys: dict[Path_, tuple[int, int]] = {}
+        self._values = 0
         yaml = YAML(typ="safe", pure=True)
         try:
             root = yaml.compose(io.StringIO(text))
@@ -193,6 +197,13 @@ class _Document:
 
     def _plain(self, node: Node, path: Path_, above: tuple[Node, ...]) -> Any:
         self._places[path] = (node.start_mark.line + 1, node.start_mark.column + 1)
+        self._values += 1
+        if self._values > _MOST_VALUES:
+            # A few aliases of aliases stand for more values than any memory holds.
+            self.fail(
+                path,
+                f"more than {_MOST_VALUES:,} values, those of an alias counted wherever it stands: that is no schema",
+            )
         if any(node is one for one in above):
             self.fail(path, "this alias holds itself", at_key=True)
         match node:
@@ -252,7 +263,7 @@ def _collection(document: _Document, name: str, body: Any) -> Collection:
     _known_keys(document, path, options, _COLLECTION_KEYS, "a collection")
     for key, value in options.items():
         _expect(document, value, (*path, key), _COLLECTION_KEYS[key])
-    for key, allowed in (("validationLevel", _LEVELS), ("validationAction", _ACTIONS)):
+    for key, allowed in (("validationLevel", LEVELS), ("validationAction", VALIDATION_ACTIONS)):
         if key in options:
             if "validator" not in options:
                 document.fail((*path, key), f"{key} without a validator", at_key=True)
@@ -295,8 +306,6 @@ def _validator(document: _Document, value: Any, path: Path_) -> dict[str, Any]:
 
 def _index(document: _Document, value: Any, path: Path_) -> Index:
     body = _expect(document, value, path, "document")
-    if "key" in body and "keys" not in body:
-        document.fail((*path, "key"), "unknown key key in an index", hint="did you mean keys?", at_key=True)
     _known_keys(document, path, body, _INDEX_KEYS, "an index")
     if "keys" not in body:
         document.fail(path, "an index needs keys", hint="for example keys: {email: 1}")
@@ -334,9 +343,9 @@ def _key(document: _Document, path: Path_, field: str, kind: Any) -> None:
     if not field:
         document.fail(path, "a key without a name", at_key=True)
     if isinstance(kind, str):
-        _one_of(document, path, kind, _KINDS, also="1, -1")
+        _one_of(document, path, kind, INDEX_KINDS, also="1, -1")
     elif isinstance(kind, bool) or not isinstance(kind, int | float) or kind == 0 or math.isnan(kind):
-        document.fail(path, f"a key of an index is 1, -1 or one of {', '.join(_KINDS)}")
+        document.fail(path, f"a key of an index is 1, -1 or one of {', '.join(INDEX_KINDS)}")
 
 
 def _expect(document: _Document, value: Any, path: Path_, kind: str) -> Any:
@@ -371,14 +380,12 @@ def _known_keys(
 ) -> None:
     for key in body:
         if key not in known:
-            near = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(known))}"
+            hint = near(key, sorted(known)) or f"known: {', '.join(sorted(known))}"
             document.fail((*path, key), f"unknown key {key} in {what}", hint=hint, at_key=True)
 
 
 def _one_of(document: _Document, path: Path_, value: Any, allowed: tuple[str, ...], also: str = "") -> None:
     if value in allowed:
         return
-    near = difflib.get_close_matches(str(value), allowed, n=1)
     known = ", ".join(filter(None, (also, *allowed)))
-    document.fail(path, f"{value} is none of {known}", hint=f"did you mean {near[0]}?" if near else None)
+    document.fail(path, f"{value} is none of {known}", hint=near(str(value), allowed))

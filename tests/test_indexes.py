@@ -12,6 +12,7 @@ from motorctl.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from conftest import Runner
     from pymongo.database import Database
@@ -43,6 +44,12 @@ def test_keys_are_read_in_order(words: list[str], keys: dict[str, Any]) -> None:
 def test_keys_that_cannot_be_read(words: list[str]) -> None:
     with pytest.raises(UsageError):
         parse_keys(words)
+
+
+def test_a_kind_with_a_typo_has_a_near_one() -> None:
+    with pytest.raises(UsageError) as raised:
+        parse_keys(["a:txt"])
+    assert raised.value.hint == "did you mean 'text'?"
 
 
 def test_create_list_and_drop(cli: Runner, sync_db: SyncDatabase) -> None:
@@ -78,6 +85,18 @@ def test_every_option_reaches_the_server(cli: Runner, sync_db: SyncDatabase) -> 
     cli("indexes", "create", "users", "a", "--sparse", "--collation", '{"locale": "en", "strength": 1}')
     (other,) = [i for i in sync_db["users"].list_indexes() if i["name"] == "a_1"]
     assert (other["sparse"], other["collation"]["strength"]) == (True, 1)
+
+
+def test_a_filter_may_come_from_a_file_or_stdin(cli: Runner, sync_db: SyncDatabase, tmp_path: Path) -> None:
+    file = tmp_path / "filter.json"
+    file.write_text('{"n": {"$gt": {"$numberLong": "5"}}}')
+    assert cli("indexes", "create", "users", "a", "--partial", f"@{file}").code == 0
+    assert cli("indexes", "create", "users", "b", "--partial", "-", stdin=file.read_text()).code == 0
+    assert cli("indexes", "create", "users", "c", "--collation", "-", stdin='{"locale": "de"}').code == 0
+    indexes = {index["name"]: index for index in sync_db["users"].list_indexes()}
+    assert indexes["a_1"]["partialFilterExpression"] == {"n": {"$gt": 5}}
+    assert indexes["b_1"]["partialFilterExpression"] == {"n": {"$gt": 5}}
+    assert indexes["c_1"]["collation"]["locale"] == "de"
 
 
 def test_list_shows_every_collection_and_its_own_json(cli: Runner, sync_db: SyncDatabase) -> None:

@@ -39,11 +39,11 @@ def problem(text: str) -> ManifestError:
 WRONG: dict[str, tuple[str, int, int, str, str | None]] = {
     # text: line, column, message, hint
     "collections:\n  users:\n    indexes:\n      - keys: {email: 1}\n        uniqe: true\n": (
-        "uniqe", 5, 9, "unknown key uniqe in an index", "did you mean unique?",
+        "uniqe", 5, 9, "unknown key uniqe in an index", "did you mean 'unique'?",
     ),
-    "colections: {}": ("colections", 1, 1, "unknown key colections in a manifest", "did you mean collections?"),
+    "colections: {}": ("colections", 1, 1, "unknown key colections in a manifest", "did you mean 'collections'?"),
     "collections: {a: {validater: {}}}": (
-        "validater", 1, 19, "unknown key validater in a collection", "did you mean validator?",
+        "validater", 1, 19, "unknown key validater in a collection", "did you mean 'validator'?",
     ),
     "{}": ("", 1, 1, "a manifest has the key collections", None),
     "[]": ("", 1, 1, "a manifest is a document, not a list", None),
@@ -53,14 +53,14 @@ WRONG: dict[str, tuple[str, int, int, str, str | None]] = {
     "collections: {a: {indexes: [5]}}": ("indexes", 1, 29, "indexes is a document, not 5", None),
     "collections: {a: {indexes: [{}]}}": ("indexes", 1, 29, "an index needs keys", "for example keys: {email: 1}"),
     "collections: {a: {indexes: [{key: {b: 1}}]}}": (
-        "key", 1, 30, "unknown key key in an index", "did you mean keys?",
+        "key", 1, 30, "unknown key key in an index", "did you mean 'keys'?",
     ),
     "collections: {a: {indexes: [{keys: {}}]}}": ("keys", 1, 36, "an index needs at least one key", None),
     "collections: {a: {indexes: [{keys: {b: 0}}]}}": (
         "b", 1, 40, "a key of an index is 1, -1 or one of 2d, 2dsphere, hashed, text", None,
     ),
     "collections: {a: {indexes: [{keys: {b: txt}}]}}": (
-        "b", 1, 40, "txt is none of 1, -1, 2d, 2dsphere, hashed, text", "did you mean text?",
+        "b", 1, 40, "txt is none of 1, -1, 2d, 2dsphere, hashed, text", "did you mean 'text'?",
     ),
     "collections: {a: {indexes: [{keys: {_id: 1}}]}}": (
         "keys", 1, 36, "every collection has the index on _id", "leave it out",
@@ -105,10 +105,10 @@ WRONG: dict[str, tuple[str, int, int, str, str | None]] = {
         "validationLevel", 1, 19, "validationLevel without a validator", None,
     ),
     "collections: {a: {validator: {b: 1}, validationLevel: strickt}}": (
-        "validationLevel", 1, 55, "strickt is none of off, strict, moderate", "did you mean strict?",
+        "validationLevel", 1, 55, "strickt is none of off, moderate, strict", "did you mean 'strict'?",
     ),
     "collections: {a: {validator: {$jsonSchema: {bsonType: integer}}}}": (
-        "bsonType", 1, 55, "integer is no bsonType", "did you mean int?",
+        "bsonType", 1, 55, "integer is no bsonType", "did you mean 'int'?",
     ),
     "collections: {a: {validator: {$or: [{$jsonSchema: {formt: x}}]}}}": (
         "formt", 1, 52, "unknown keyword formt in $jsonSchema", None,
@@ -210,6 +210,14 @@ def test_json_is_a_manifest_too() -> None:
     assert collection.indexes[0].name == "n"
 
 
+def test_aliases_of_aliases_cannot_fill_the_memory() -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
+    error = problem("\n".join(lines))
+    assert "more than 100,000 values, those of an alias counted wherever it stands" in error.message
+    assert error.exit_code == ExitCode.USAGE
+
+
 def test_anchors_may_be_used_twice() -> None:
     text = "collections: {a: {indexes: &same [{keys: {x: 1}}]}, b: {indexes: *same}}"
     first, second = read(text)
@@ -243,7 +251,7 @@ def test_the_shipped_manifests_are_good_and_complete() -> None:
 def test_an_unknown_shipped_manifest_suggests_the_near_one() -> None:
     with pytest.raises(UsageError) as raised:
         manifest.load_builtin("shp")
-    assert raised.value.hint == "did you mean shop?"
+    assert raised.value.hint == "did you mean 'shop'?"
     with pytest.raises(UsageError):
         manifest.builtin_text("../schemas/shop")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from motorctl import manifest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from conftest import Runner
@@ -85,7 +87,7 @@ change     object               detail
 ~ modify   validator of users   validator.$jsonSchema.properties.gpa.maximum: 4 -> 5; validationAction: error -> warn
 ~ modify   index users.seen_1   expireAfterSeconds: 60 -> 90
 + create   index users.n_-1     keys {n: -1}
-! rebuild  index users.email_1  unique: + true
+! rebuild  index users.email_1  unique: + true; drops email_1 before it is built
 - drop     index users.old_1    keys {old: 1}
 """
     )
@@ -134,14 +136,77 @@ def test_a_failed_change_is_exit_1_and_tells_why(cli: Runner, sync_db: SyncDatab
     sync_db["users"].insert_many([{"email": "a"}, {"email": "a"}])
     failed = cli("schema", "apply", "-", stdin=USERS)
     assert failed.code == 1
-    assert "failed: Index build failed" in failed.stdout or "E11000" in failed.stdout
-    assert "1 of 1 changes failed" in failed.stderr
+    (row,) = failed.stdout.splitlines()[1:]
+    assert row.startswith("+ create  index users.email_1  failed: ")
+    assert row.endswith(
+        f'E11000 duplicate key error collection: {sync_db.name}.users index: email_1 dup key: {{ email: "a" }}'
+    )
+    assert failed.stderr == ("warning: 1 of 1 changes failed; `motorctl schema apply` again does the rest\n")
     (change,) = [
         c
         for c in cli("schema", "apply", "-", "-o", "json", stdin=USERS).json()["changes"]
         if c["kind"] == "index"
     ]
     assert (change["status"], change["error"]["code"]) == ("failed", 11000)
+
+
+def test_a_text_index_of_somebody_else_is_not_replaced_unasked(cli: Runner, sync_db: SyncDatabase) -> None:
+    sync_db["docs"].create_index([("body", "text")], name="mine")
+    text = "collections: {docs: {indexes: [{keys: {title: text}}]}}"
+    planned = cli("schema", "plan", "-", stdin=text)
+    assert planned.stderr == "1 blocked, 1 as they should be\n"
+    assert cli("schema", "check", "-", stdin=text).code == 8
+    blocked = cli("schema", "apply", "-", "-o", "json", stdin=text)
+    assert blocked.code == 8
+    (change,) = [c for c in blocked.json()["changes"] if c["blockers"]]
+    assert (change["name"], change["status"], change["before"]["name"]) == ("title_text", "blocked", "mine")
+    assert "mine of docs is not in the manifest" in change["blockers"][0]
+    unasked = cli("schema", "apply", "-", "--prune", stdin=text)
+    assert unasked.code == 2
+    assert "drop index docs.mine in database" in unasked.stderr
+    assert sorted(sync_db["docs"].index_information()) == ["_id_", "mine"]
+
+    replaced = cli("schema", "apply", "-", "--prune", "--yes", stdin=text)
+    assert replaced.code == 0
+    assert "drops mine (not in the manifest) before it is built" in replaced.stdout
+    assert sorted(sync_db["docs"].index_information()) == ["_id_", "title_text"]
+
+
+def test_a_lost_connection_is_tried_again_and_told(cli: Runner, sync_db: SyncDatabase) -> None:
+    with closing_connections(sync_db, {"times": 1}):
+        done = cli("schema", "apply", "-", stdin=USERS)
+    assert done.code == 0
+    assert "the connection was lost: trying again in" in done.stderr
+    assert "email_1" in sync_db["users"].index_information()
+
+
+def test_a_connection_that_stays_lost_is_exit_3_with_a_row_for_each_change(
+    cli: Runner, sync_db: SyncDatabase
+) -> None:
+    sync_db["users"].create_index("email")
+    text = USERS + "      - {keys: {n: 1}, name: email_2}\n"
+    with closing_connections(sync_db, "alwaysOn"):
+        lost = cli("schema", "apply", "-", "--retries", "1", stdin=text)
+        in_json = cli("schema", "apply", "-", "--retries", "1", "-o", "json", stdin=text)
+    assert (lost.code, in_json.code) == (3, 3)
+    assert [line.split("  ")[0] for line in lost.stdout.splitlines()] == ["change", "+ create", "! rebuild"]
+    failed, skipped = in_json.json()["changes"][1:]
+    assert (failed["status"], failed["error"]["code"]) == ("failed", None)
+    assert failed["error"]["message"].startswith("the connection was lost: ")
+    assert (skipped["status"], skipped["blockers"]) == ("skipped", ["the connection was lost"])
+    assert list(sync_db["users"].index_information()) == ["_id_", "email_1"]
+
+
+@contextmanager
+def closing_connections(db: SyncDatabase, mode: Any) -> Iterator[None]:
+    """Make the server hang up instead of building an index of this database's users."""
+    data = {"failCommands": ["createIndexes"], "closeConnection": True, "namespace": f"{db.name}.users"}
+    admin = db.client.admin
+    admin.command({"configureFailPoint": "failCommand", "mode": mode, "data": data})
+    try:
+        yield
+    finally:
+        admin.command({"configureFailPoint": "failCommand", "mode": "off"})
 
 
 def test_what_cannot_be_done_stops_everything_before_it_begins(cli: Runner, sync_db: SyncDatabase) -> None:
@@ -180,7 +245,7 @@ def test_init_prints_a_manifest_and_needs_no_server(cli: Runner) -> None:
     document = cli("schema", "init", "college", "-o", "json", connected=False).json()
     assert document["collections"]["students"]["validationAction"] == "error"
     unknown = cli("schema", "init", "colege", connected=False)
-    assert (unknown.code, "did you mean college?" in unknown.stderr) == (2, True)
+    assert (unknown.code, "did you mean 'college'?" in unknown.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("verb", ["plan", "check", "apply"])
@@ -195,7 +260,9 @@ def test_a_typo_names_its_line(cli: Runner, tmp_path: Path) -> None:
     file.write_text(USERS.replace("unique", "uniqe"))
     wrong = cli("schema", "apply", str(file))
     assert wrong.code == 2
-    assert wrong.stderr == f"error: {file}:4:28: unknown key uniqe in an index\nhint: did you mean unique?\n"
+    assert (
+        wrong.stderr == f"error: {file}:4:28: unknown key uniqe in an index\nhint: did you mean 'unique'?\n"
+    )
     error = cli("schema", "apply", str(file), "-o", "json").error()
     assert (error["line"], error["column"], error["key"], error["exit"]) == (4, 28, "uniqe", 2)
 

@@ -250,7 +250,7 @@ class _Watched:
         (Index({"a": 1}, "x"), Index({"a": 1}, "x", {"sparse": True, "unique": True})),
         (Index({"a": 1}, "x"), Index({"a": 1}, "x", {"collation": {"locale": "en"}})),
         (Index({"a": 1}, "x"), Index({"a": 1}, "x", {"partialFilterExpression": {"b": 1}})),
-        (Index({"a": "text"}, "x"), Index({"b": "text"}, "y", {"weights": {"b": 4}})),
+        (Index({"a": "text"}, "x"), Index({"b": "text"}, "x", {"weights": {"b": 4}})),
         (Index({"a": "text"}, "x"), Index({"a": "text"}, "x", {"default_language": "none"})),
         (Index({"$**": 1}, "x"), Index({"$**": 1}, "x", {"wildcardProjection": {"a": 1}})),
         (Index({"a": "2d"}, "x"), Index({"a": "2dsphere"}, "x")),

@@ -304,6 +304,25 @@ def test_an_index_beyond_the_manifest_is_dropped_only_with_prune() -> None:
     assert [(c.name, c.after) for c in dropped if c.action == "drop"] == [("old_1", None)]
 
 
+@pytest.mark.parametrize("index", [Index({"title": "text"}), Index({"title": "text"}, "search")])
+def test_a_text_index_the_manifest_does_not_name_is_replaced_only_with_prune(index: Index) -> None:
+    current = with_indexes(Index({"body": "text"}, "mine"))
+    blocked = one(plan(current, wanted(index)))
+    assert (blocked.action, blocked.status, blocked.unmanaged) == ("rebuild", "blocked", ("mine",))
+    replaced = one(plan(current, wanted(index), prune=True))
+    assert (replaced.status, replaced.blockers, replaced.replaces) == ("planned", (), ("mine",))
+    assert replaced.name == index.resolved_name
+    assert schema.drops(replaced) == ["index users.mine"]
+
+
+def test_a_text_index_the_manifest_names_is_its_own() -> None:
+    change = one(
+        plan(with_indexes(Index({"body": "text"}, "mine")), wanted(Index({"title": "text"}, "mine")))
+    )
+    assert (change.status, change.unmanaged, schema.drops(change)) == ("planned", (), [])
+    assert schema.describe(change) == "keys: {body: text} -> {title: text}; drops mine before it is built"
+
+
 def test_two_indexes_that_swap_their_names_are_both_rebuilt() -> None:
     current = with_indexes(Index({"y": 1}, "one"), Index({"x": 1}, "two"))
     changes = [

@@ -8,17 +8,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pymongo.errors import OperationFailure
 
+from motorctl.commands.validators import Action, Level
+from motorctl.core.schema.model import LEVELS, VALIDATION_ACTIONS
 from motorctl.core.validators import problems
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from conftest import Runner
     from pymongo.database import Database
 
     SyncDatabase = Database[dict[str, Any]]
 
 WRONG: list[tuple[dict[str, Any], tuple[str | int, ...], str, str | None]] = [
-    ({"bsonType": "integer"}, ("bsonType",), "integer is no bsonType", "did you mean int?"),
-    ({"bsonType": "boolean"}, ("bsonType",), "boolean is no bsonType", "did you mean bool?"),
+    ({"bsonType": "integer"}, ("bsonType",), "integer is no bsonType", "did you mean 'int'?"),
+    ({"bsonType": "boolean"}, ("bsonType",), "boolean is no bsonType", "did you mean 'bool'?"),
     ({"bsonType": ["int", "flot"]}, ("bsonType", 1), "flot is no bsonType", None),
     ({"type": "integer"}, ("type",), "integer is no type", "write bsonType: int (or long), or type: number"),
     ({"type": "objectId"}, ("type",), "objectId is no type", None),
@@ -28,7 +32,7 @@ WRONG: list[tuple[dict[str, Any], tuple[str | int, ...], str, str | None]] = [
     ({"format": "email"}, ("format",), "format is not supported in $jsonSchema", "write a pattern instead"),
     ({"$ref": "#/a"}, ("$ref",), "$ref is not supported in $jsonSchema", None),
     ({"default": 1}, ("default",), "default is not supported in $jsonSchema", None),
-    ({"requird": ["a"]}, ("requird",), "unknown keyword requird in $jsonSchema", "did you mean required?"),
+    ({"requird": ["a"]}, ("requird",), "unknown keyword requird in $jsonSchema", "did you mean 'required'?"),
     ({"$comment": "x"}, ("$comment",), "unknown keyword $comment in $jsonSchema", None),
     ({"required": []}, ("required",), "required takes a list of names, at least one", None),
     ({"required": "a"}, ("required",), "required takes a list of names, at least one", None),
@@ -150,17 +154,37 @@ def test_level_and_action_stay_unless_they_are_given(cli: Runner, sync_db: SyncD
 
 def test_an_empty_validator_takes_it_away(cli: Runner, sync_db: SyncDatabase) -> None:
     sync_db.create_collection("users", validator={"a": 1})
-    gone = cli("validators", "apply", "users", "-", "-o", "json", stdin="{}")
+    dry = cli("validators", "apply", "users", "-", "--dry-run", "-o", "json", stdin="{}")
+    assert (dry.code, dry.json()["action"], dry.json()["status"]) == (0, "drop", "planned")
+    unasked = cli("validators", "apply", "users", "-", stdin="{}")
+    assert unasked.code == 2
+    assert "drop the validator of users in database" in unasked.stderr
+    assert cli("validators", "show", "users", "-o", "json").json()["validator"] == {"a": 1}
+    gone = cli("validators", "apply", "users", "-", "--yes", "-o", "json", stdin="{}")
     assert (gone.code, gone.json()["action"], gone.json()["status"]) == (0, "drop", "applied")
     assert cli("validators", "apply", "users", "-", "-o", "json", stdin="{}").json()["action"] == "keep"
     assert cli("validators", "show", "users", "-o", "json").json()["validator"] is None
+
+
+def test_no_keeps_the_validator(cli: Runner, sync_db: SyncDatabase, tmp_path: Path) -> None:
+    sync_db.create_collection("users", validator={"a": 1})
+    file = tmp_path / "none.json"
+    file.write_text("{}")
+    said = cli("validators", "apply", "users", str(file), stdin="n\n", tty=True)
+    assert (said.code, "nothing was changed" in said.stderr) == (0, True)
+    assert cli("validators", "show", "users", "-o", "json").json()["validator"] == {"a": 1}
+
+
+def test_the_options_are_the_words_of_a_manifest() -> None:
+    assert tuple(Level) == LEVELS
+    assert tuple(Action) == VALIDATION_ACTIONS
 
 
 def test_a_refused_word_names_its_place(cli: Runner, sync_db: SyncDatabase) -> None:
     sync_db.create_collection("users")
     wrong = cli("validators", "apply", "users", "-", stdin='{"$jsonSchema":\n  {"bsonType": "integer"}}')
     assert wrong.code == 2
-    assert wrong.stderr == "error: standard input:2:16: integer is no bsonType\nhint: did you mean int?\n"
+    assert wrong.stderr == "error: standard input:2:16: integer is no bsonType\nhint: did you mean 'int'?\n"
 
 
 def test_what_only_the_server_knows_is_its_own_error(cli: Runner, sync_db: SyncDatabase) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from motorctl.errors import ExitCode, UsageError
+from motorctl.errors import ExitCode
 
 if TYPE_CHECKING:
     from typer._click import Context
@@ -97,7 +97,9 @@ def create(
     ] = None,
     partial: Annotated[
         str | None,
-        typer.Option("--partial", metavar="FILTER", help="Only documents that match; Extended JSON."),
+        typer.Option(
+            "--partial", metavar="FILTER", help="Only documents that match: Extended JSON, @FILE or -."
+        ),
     ] = None,
     collation: Annotated[
         str | None,
@@ -120,6 +122,7 @@ def create(
       motorctl indexes create orders user_id -created_at
       motorctl indexes create users last_login --partial '{"active": true}'
     """
+    from motorctl import arguments
     from motorctl.core import indexes
     from motorctl.core.schema import Index
 
@@ -129,8 +132,8 @@ def create(
         "sparse": sparse or None,
         "hidden": hidden or None,
         "expireAfterSeconds": expire_after_seconds,
-        "partialFilterExpression": None if partial is None else _document(partial, "--partial"),
-        "collation": None if collation is None else _collation(collation),
+        "partialFilterExpression": None if partial is None else arguments.document(app, partial, "--partial"),
+        "collation": None if collation is None else _collation(app, collation),
     }
     wanted = Index(
         indexes.parse_keys(keys), name, {key: value for key, value in options.items() if value is not None}
@@ -145,7 +148,7 @@ async def _create(app: App, collection: str, wanted: Index, *, dry_run: bool) ->
         change = await app.attempt(indexes.plan_one, db, collection, wanted)
         if change.action == "create" and not dry_run:
             with app.diagnostics.progress(f"building {change.name}"):
-                change = await indexes.create_one(db, change)
+                change = await indexes.create_one(db, change, attempt=app.attempt)
     if change.action == "keep":
         app.diagnostics.info(f"index {change.name} of {collection} is there already")
     _show(app, change)
@@ -180,7 +183,7 @@ async def _drop(app: App, collection: str, name: str, *, dry_run: bool) -> ExitC
             if not app.diagnostics.confirm(f"drop index {name} of {collection} in database {db.name}"):
                 app.diagnostics.info("nothing was dropped")
                 return None
-            change = await indexes.drop_one(db, change)
+            change = await indexes.drop_one(db, change, attempt=app.attempt)
     _show(app, change)
     return None
 
@@ -197,19 +200,8 @@ def _show(app: App, change: Change) -> None:
     app.output.emit([row], [Column(key) for key in ("action", "status", "collection", "name", "detail")])
 
 
-def _document(text: str, option: str) -> dict[str, Any]:
-    from motorctl.core import extjson
+def _collation(app: App, text: str) -> dict[str, Any]:
+    from motorctl import arguments
 
-    try:
-        value = extjson.loads(text)
-    except ValueError as error:
-        raise UsageError(
-            f"{option} is no Extended JSON: {error}", hint='for example {"active": true}'
-        ) from None
-    if not isinstance(value, dict):
-        raise UsageError(f"{option} takes a JSON object", hint='for example {"active": true}')
-    return value
-
-
-def _collation(text: str) -> dict[str, Any]:
-    return _document(text, "--collation") if text.lstrip().startswith("{") else {"locale": text}
+    is_document = text == "-" or text.lstrip().startswith(("{", "@"))
+    return arguments.document(app, text, "--collation") if is_document else {"locale": text}

@@ -132,8 +132,9 @@ def apply(
 
     Creates and changes collections, validators and indexes, never documents; applying again changes
     nothing. With --prune it also drops the indexes and validators that the manifest's collections have
-    beyond it, after asking (--yes answers). A change that fails doesn't stop the others: exit 1 then.
-    A change that can't be made in place stops everything before it begins: exit 8.
+    beyond it, after asking (--yes answers). A change that fails doesn't stop the others: exit 1 then,
+    3 when the connection was lost. A change that can't be made in place, or only by dropping a text
+    index that the manifest doesn't name, stops everything before it begins: exit 8.
 
     Example:
       motorctl schema apply --builtin shop --dry-run
@@ -160,7 +161,7 @@ async def _plan_and_apply(
             _show(app, changes)
             _count(app, changes)
             return None
-        drops = [schema.subject(change) for change in changes if change.action == "drop"]
+        drops = [name for change in changes for name in schema.drops(change)]
         if drops and not app.diagnostics.confirm(f"drop {', '.join(drops)} in database {db.name}"):
             app.diagnostics.info("nothing was changed")
             return None
@@ -171,7 +172,7 @@ async def _plan_and_apply(
                 if change.action != "keep":
                     progress.advance()
 
-            results = await schema.apply(db, changes, report=report)
+            results = await schema.apply(db, changes, attempt=app.attempt, report=report)
     _show(app, results)
     return _verdict(app, results, todo)
 
@@ -185,7 +186,8 @@ def _verdict(app: App, results: Sequence[Change], todo: int) -> ExitCode | None:
         f"{len(failed)} of {todo} changes failed; `motorctl schema apply` again does the rest"
     )
     codes = {change.error["code"] for change in failed if change.error}
-    return ExitCode.UNAUTHORIZED if codes == {13} else ExitCode.FAILED
+    alike = codes.pop() if len(codes) == 1 else 0
+    return {None: ExitCode.UNREACHABLE, 13: ExitCode.UNAUTHORIZED}.get(alike, ExitCode.FAILED)
 
 
 async def _plan(app: App, desired: Sequence[Collection], *, prune: bool) -> list[Change]:
@@ -247,10 +249,12 @@ def _count(app: App, changes: Sequence[Change]) -> None:
     count: Counter[str] = Counter(change.status for change in changes)
     words = {
         "planned": "to change",
+        "blocked": "blocked",
         "applied": "applied",
         "in_sync": "as they should be",
         "unmanaged": "not in the manifest (--prune drops them)",
     }
     parts = [f"{count[status]} {text}" for status, text in words.items() if count[status]]
-    done = not count["planned"] and not count["applied"]
-    app.diagnostics.info(", ".join(["in sync", *parts] if done else parts))
+    if all(change.action == "keep" for change in changes):
+        parts.insert(0, "in sync")
+    app.diagnostics.info(", ".join(parts))

@@ -23,8 +23,8 @@ class Level(StrEnum):
     """Which writes are validated."""
 
     OFF = "off"
-    STRICT = "strict"
     MODERATE = "moderate"
+    STRICT = "strict"
 
 
 class Action(StrEnum):
@@ -85,8 +85,8 @@ def apply(
     """Set the validator of a collection.
 
     Documents that are there aren't read or changed. Level and action that aren't given stay as they
-    are (strict and error on a new validator). Words that a server refuses are found before it is asked:
-    exit 2.
+    are (strict and error on a new validator). An empty validator, {}, takes away the one that is
+    there, after asking (--yes answers). Words that a server refuses are found before it is asked: exit 2.
 
     Example:
       echo '{"$jsonSchema": {"required": ["email"]}}' | motorctl validators apply users - --dry-run
@@ -108,7 +108,12 @@ async def _apply(
     async with app.connect() as db:
         change = await app.attempt(validators.plan_one, db, collection, expression, **given)
         if change.action != "keep" and not dry_run:
-            change = await validators.apply_one(db, change)
+            if change.action == "drop" and not app.diagnostics.confirm(
+                f"drop the validator of {collection} in database {db.name}"
+            ):
+                app.diagnostics.info("nothing was changed")
+                return None
+            change = await validators.apply_one(db, change, attempt=app.attempt)
     if change.action == "keep":
         app.diagnostics.info(f"the validator of {collection} is as it should be")
     _show(app, change)

@@ -1,19 +1,28 @@
-"""The few calls in which Motor and PyMongo's async API differ, made alike.
+"""The few calls in which Motor and PyMongo's async API differ, made alike; who may repeat a call.
 
 Motor returns a cursor from `aggregate` and `list_indexes` at once; PyMongo's `AsyncMongoClient` (and
 mongomock-motor, for some) returns a coroutine of one. Core goes through these functions, so that it
-runs on each of them unchanged. Nothing else belongs here.
+runs on each of them unchanged. `Attempt` is how a caller hands in its policy of trying again. Nothing
+else belongs here.
 """
 
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from motorctl.client import Collection, Database
+
+Attempt: TypeAlias = "Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]"
+"""Awaits an operation, and may await it again where that helps: only for what may run twice."""
+
+
+async def once(operation: Callable[[], Awaitable[Any]]) -> Any:
+    """Await an operation, and never again: the `Attempt` of those who have no policy."""
+    return await operation()
 
 
 async def aggregate(

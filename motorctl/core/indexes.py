@@ -8,15 +8,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from motorctl.core.schema import Change, Collection, Index, apply, describe, fetch, plan, shown
+from motorctl.core.driver import once
+from motorctl.core.schema import Change, Collection, Index, carry_out, describe, fetch, plan, shown
+from motorctl.core.schema.model import INDEX_KINDS
 from motorctl.errors import AuthorizationError, DuplicateKeyError, MotorctlError, NotFoundError, UsageError
+from motorctl.near import near
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from motorctl.client import Database
-
-KINDS = frozenset({"text", "2d", "2dsphere", "hashed"})
+    from motorctl.core.driver import Attempt
 
 
 def parse_keys(words: Sequence[str]) -> dict[str, Any]:
@@ -37,11 +39,13 @@ def parse_keys(words: Sequence[str]) -> dict[str, Any]:
 
 def _parse_key(word: str) -> tuple[str, Any]:
     field, colon, kind = word.rpartition(":") if ":" in word else (word, "", "")
-    hint = "field, -field, or field:kind with one of 1, -1, 2d, 2dsphere, hashed, text"
+    hint = f"field, -field, or field:kind with one of 1, -1, {', '.join(INDEX_KINDS)}"
     if colon:
-        direction: Any = {"1": 1, "-1": -1}.get(kind, kind if kind in KINDS else None)
+        direction: Any = {"1": 1, "-1": -1}.get(kind, kind if kind in INDEX_KINDS else None)
         if direction is None:
-            raise UsageError(f"{kind!r} is no kind of index key, in {word!r}", hint=hint)
+            raise UsageError(
+                f"{kind!r} is no kind of index key, in {word!r}", hint=near(kind, INDEX_KINDS) or hint
+            )
     else:
         direction = -1 if field.startswith("-") else 1
         field = field.removeprefix("-").removeprefix("+") if field[:1] in "+-" else field
@@ -84,9 +88,9 @@ async def plan_one(db: Database, collection: str, wanted: Index) -> Change:
     if change.action in ("rebuild", "modify"):
         existing = change.before or {}
         raise MotorctlError(
-            f"index {existing.get('name')} of {collection} stands in the way: {describe(replace(change, action='drop'))}",
-            hint=f"motorctl indexes drop {collection} {existing.get('name')}, then create again;"
-            " or put it in a manifest: schema apply rebuilds it",
+            f"index {existing.get('name')} of {collection} stands in the way: {describe(replace(change, action='drop', blockers=()))}",
+            hint=f"motorctl indexes drop {collection} {existing.get('name')}, then create again"
+            + ("" if change.blockers else "; or put it in a manifest: schema apply rebuilds it"),
             collection=collection,
             existing=existing,
             wanted=change.after,
@@ -94,9 +98,9 @@ async def plan_one(db: Database, collection: str, wanted: Index) -> Change:
     return change
 
 
-async def create_one(db: Database, change: Change) -> Change:
+async def create_one(db: Database, change: Change, *, attempt: Attempt = once) -> Change:
     """Build what `plan_one` found missing. Raises DuplicateKeyError when documents share a unique key's value."""
-    (result,) = await apply(db, [change])
+    result = await carry_out(db, change, attempt=attempt)
     if result.error is not None:
         raise _error(result)
     return result
@@ -149,9 +153,9 @@ async def plan_drop(db: Database, collection: str, name: str) -> Change:
     )
 
 
-async def drop_one(db: Database, change: Change) -> Change:
+async def drop_one(db: Database, change: Change, *, attempt: Attempt = once) -> Change:
     """Drop what `plan_drop` found; it may be gone already."""
-    (result,) = await apply(db, [change])
+    result = await carry_out(db, change, attempt=attempt)
     if result.error is not None:
         raise _error(result)
     return result

@@ -5,16 +5,18 @@ Whether documents that are there obey is another question, asked of the data; th
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from motorctl.core.schema import Change, Collection, Validator, apply, fetch, plan
+from motorctl.core.driver import once
+from motorctl.core.schema import Change, Collection, Validator, carry_out, fetch, plan
 from motorctl.errors import AuthorizationError, MotorctlError, NotFoundError
+from motorctl.near import near
 
 if TYPE_CHECKING:
     from motorctl.client import Database
+    from motorctl.core.driver import Attempt
     from motorctl.core.schema.model import Level, ValidationAction
 
 BSON_TYPES = frozenset(
@@ -146,7 +148,7 @@ def _in_schema(schema: Any, path: tuple[str | int, ...]) -> Iterator[Problem]:
             yield Problem(place, f"{keyword} is not supported in $jsonSchema", _instead(keyword), at_key=True)
         elif keyword not in _KEYWORDS:
             yield Problem(
-                place, f"unknown keyword {keyword} in $jsonSchema", _nearest(keyword, _KEYWORDS), at_key=True
+                place, f"unknown keyword {keyword} in $jsonSchema", near(keyword, _KEYWORDS), at_key=True
             )
         else:
             yield from _in_value(keyword, _KEYWORDS[keyword], value, place)
@@ -218,9 +220,9 @@ def _in_type(keyword: str, name: Any, place: tuple[str | int, ...]) -> Iterator[
     if keyword == "type" and name == "integer":
         hint: str | None = "write bsonType: int (or long), or type: number"
     elif keyword == "bsonType" and name in _MEANT:
-        hint = f"did you mean {_MEANT[name]}?"
+        hint = f"did you mean {_MEANT[name]!r}?"
     else:
-        hint = _nearest(str(name), known)
+        hint = near(str(name), sorted(known))
     yield Problem(place, f"{name} is no {keyword}", hint or f"known: {', '.join(sorted(known))}")
 
 
@@ -232,11 +234,6 @@ def _is_number(value: Any) -> bool:
 
 def _instead(keyword: str) -> str | None:
     return "write a pattern instead" if keyword == "format" else None
-
-
-def _nearest(word: str, known: Any) -> str | None:
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    return f"did you mean {near[0]}?" if near else None
 
 
 async def show(db: Database, collection: str) -> dict[str, Any]:
@@ -269,9 +266,9 @@ async def plan_one(
     return next((change for change in changes if change.kind == "validator"), none)
 
 
-async def apply_one(db: Database, change: Change) -> Change:
+async def apply_one(db: Database, change: Change, *, attempt: Attempt = once) -> Change:
     """Carry out what `plan_one` found. Raises an error with the server's reason when it refuses."""
-    (result,) = await apply(db, [change])
+    result = await carry_out(db, change, attempt=attempt)
     if result.error is not None:
         kind = AuthorizationError if result.error["code"] == 13 else MotorctlError
         raise kind(

@@ -6,11 +6,11 @@ document. Files are `motorctl.manifest`'s business, never this package's.
 
 from __future__ import annotations
 
-from motorctl.core.schema.apply import apply
+from motorctl.core.schema.apply import apply, carry_out
 from motorctl.core.schema.fetch import dump, fetch
 from motorctl.core.schema.model import Change, Collection, Index, Validator
 from motorctl.core.schema.plan import in_sync, plan
-from motorctl.core.schema.words import describe, options, row, shown, subject
+from motorctl.core.schema.words import describe, drops, options, row, shown, subject
 
 __all__ = [
     "Change",
@@ -18,7 +18,9 @@ __all__ = [
     "Index",
     "Validator",
     "apply",
+    "carry_out",
     "describe",
+    "drops",
     "dump",
     "fetch",
     "in_sync",

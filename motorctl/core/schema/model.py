@@ -7,7 +7,7 @@ mean the same is `compare`'s. Nothing here reads a file or a server.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from motorctl.core.schema.compare import (
     DEFAULT_INDEX_OPTIONS,
@@ -60,8 +60,16 @@ CREATION_OPTIONS: dict[str, str] = {
 Kind = Literal["collection", "validator", "index"]
 Action = Literal["create", "drop", "modify", "rebuild", "keep"]
 Status = Literal["planned", "in_sync", "unmanaged", "blocked", "applied", "failed", "skipped"]
-Level = Literal["off", "strict", "moderate"]
+Level = Literal["off", "moderate", "strict"]
 ValidationAction = Literal["error", "warn"]
+
+INDEX_KINDS: tuple[str, ...] = ("2d", "2dsphere", "hashed", "text")
+"""What a key of an index is, beside 1 and -1."""
+
+LEVELS: tuple[Level, ...] = get_args(Level)
+"""The levels of a validator, the loosest first."""
+
+VALIDATION_ACTIONS: tuple[ValidationAction, ...] = get_args(ValidationAction)
 
 
 def default_name(keys: Mapping[str, Any]) -> str:
@@ -238,7 +246,8 @@ class Change:
     """One step from what is there to what should be, or (`keep`) the lack of one.
 
     `before` and `after` are the object as a manifest writes it. `replaces` names the indexes that
-    can't stay beside a rebuilt one.
+    can't stay beside a rebuilt one, `unmanaged` those of them that no manifest speaks of. `blockers`
+    says what stands in its way, or why it was skipped.
     """
 
     collection: str
@@ -250,6 +259,7 @@ class Change:
     status: Status = "planned"
     blockers: tuple[str, ...] = ()
     replaces: tuple[str, ...] = ()
+    unmanaged: tuple[str, ...] = ()
     error: Mapping[str, Any] | None = None
 
     def document(self) -> dict[str, Any]:

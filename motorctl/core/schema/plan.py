@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from motorctl.core.schema.compare import VERSIONS, identity, index_facts, same_option, same_query
-from motorctl.core.schema.model import Change, Collection, Index, Validator
+from motorctl.core.schema.model import LEVELS, Change, Collection, Index, Validator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,8 +20,6 @@ IN_PLACE = frozenset({"hidden", "expireAfterSeconds"})
 
 COLLECTION_IN_PLACE = frozenset({"changeStreamPreAndPostImages", "viewOn", "pipeline"})
 
-_LEVELS = ("off", "moderate", "strict")
-
 
 def plan(
     current: Mapping[str, Collection], desired: Sequence[Collection], *, prune: bool = False
@@ -30,7 +28,7 @@ def plan(
 
     Collections come first, then validators as they loosen, new indexes, changed ones, drops, and
     validators as they tighten. What a collection of the manifest has beyond it is dropped with `prune`,
-    else kept as `unmanaged`; other collections, `_id_` and the system's are never touched.
+    else kept as `unmanaged`, or a blocker where a wanted index can't be beside it; other collections, `_id_` and the system's are never touched.
     """
     changes = [
         change
@@ -59,9 +57,9 @@ def _loosens(change: Change) -> bool:
     if change.before is None or change.after is None:
         return False
     before, after = change.before, change.after
-    return (before["validationAction"], after["validationAction"]) == ("error", "warn") or _LEVELS.index(
+    return (before["validationAction"], after["validationAction"]) == ("error", "warn") or LEVELS.index(
         after["validationLevel"]
-    ) < _LEVELS.index(before["validationLevel"])
+    ) < LEVELS.index(before["validationLevel"])
 
 
 def _collection_changes(current: Collection | None, wanted: Collection, *, prune: bool) -> Iterator[Change]:
@@ -151,7 +149,11 @@ def _index_changes(
     gone: set[str] = set()
     for index, wishes, matched, differing in zip(wanted, own, pairs, differences, strict=True):
         before = None if matched is None else there[matched].document()
-        name = matched if matched is not None and _accepts(index, matched, wanted) else index.resolved_name
+        # A text index in the place of the wanted one, of which the manifest doesn't speak.
+        foreign = None if matched is None or _means(index, wishes, matched, facts[matched]) else matched
+        name = index.resolved_name
+        if matched is not None and foreign is None and _accepts(index, matched, wanted):
+            name = matched
         after = index.named(name).document()
         change = Change(collection, "index", "keep", name, before, after, "in_sync")
         if before is not None and differing is not None and name == matched:
@@ -170,7 +172,8 @@ def _index_changes(
         if involved:
             before = before or there[min(involved)].document()
             replaces = tuple(sorted(involved - gone))
-            yield replace(change, action="rebuild", status="planned", before=before, replaces=replaces)
+            rebuild = replace(change, action="rebuild", status="planned", before=before, replaces=replaces)
+            yield rebuild if foreign is None else _in_place_of(foreign, rebuild, prune=prune)
         else:
             yield replace(change, action="create", status="planned")
         gone |= involved
@@ -181,8 +184,24 @@ def _index_changes(
             yield replace(surplus, **_surplus(prune=prune))
 
 
+def _in_place_of(foreign: str, change: Change, *, prune: bool) -> Change:
+    change = replace(change, unmanaged=(foreign,))
+    if prune:
+        return change
+    blocker = (
+        f"a collection has one text index at most, and {foreign} of {change.collection} is not in the manifest:"
+        f" name it there, or let --prune put {change.name} in its place"
+    )
+    return replace(change, status="blocked", blockers=(blocker,))
+
+
 def _facts(index: Index, collation: Mapping[str, Any] | None) -> dict[str, Any]:
     return index_facts(index.keys, index.options, collation)
+
+
+def _means(index: Index, wishes: Mapping[str, Any], name: str, present: Mapping[str, Any]) -> bool:
+    """Tell whether a wanted index is about one that is there: by its name or its identity."""
+    return index.resolved_name == name or identity(wishes) == identity(present)
 
 
 def _pairs(

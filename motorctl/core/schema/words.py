@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from motorctl.core.extjson import to_json_value
@@ -42,10 +43,8 @@ def describe(change: Change) -> str:
     """Say what a change does: the new object, or each value that differs."""
     if change.error is not None:
         return f"failed: {change.error['message']}"
-    if change.status == "skipped":
-        return "skipped: there is no collection for it"
     if change.blockers:
-        return "; ".join(change.blockers)
+        return ("skipped: " if change.status == "skipped" else "") + "; ".join(change.blockers)
     before, after = change.before or {}, change.after or {}
     match change.action:
         case "create":
@@ -53,7 +52,21 @@ def describe(change: Change) -> str:
         case "drop" | "keep":
             return _object(change.kind, before)
         case _:
-            return "; ".join(_differences(before, after))
+            first = [f"drops {_listed(change)} before it is built"] if change.replaces else []
+            return "; ".join([*_differences(before, after), *first])
+
+
+def drops(change: Change) -> list[str]:
+    """Name what a change takes away that no manifest speaks of, as `subject` does."""
+    if change.action == "drop":
+        return [subject(change)]
+    return [subject(replace(change, name=name)) for name in change.unmanaged]
+
+
+def _listed(change: Change) -> str:
+    return ", ".join(
+        f"{name} (not in the manifest)" if name in change.unmanaged else name for name in change.replaces
+    )
 
 
 def _object(kind: str, document: Mapping[str, Any]) -> str:
