@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -81,7 +82,8 @@ def test_what_bson_can_not_hold_is_a_reject() -> None:
     assert [r.line for r in decoded.rejects] == [1, 2, 3, 4]
     assert "must not contain the NULL" in nul.reason
     assert (nested.stage, nested.reason) == ("type", DEEP)
-    assert (endless.stage, endless.reason.partition(" at ")[0]) == ("parse", "not JSON: depth limit exceeded")
+    assert endless.stage == "parse"
+    assert re.match(r"not JSON: .*depth", endless.reason), "in orjson's words, which change"
     assert "the server takes 16777216" in large.reason
     assert documents(decoded) == [{"a": 1}]
 
