@@ -89,10 +89,23 @@ def load(source: str, stdin: BinaryIO | None = None) -> list[Collection]:
     return _collections(_read(source, stdin))
 
 
-def load_validator(source: str, stdin: BinaryIO | None = None) -> dict[str, Any]:
-    """Read a file that holds one validator (`-` is stdin). Raises ManifestError with its place."""
+def load_validator(source: str, stdin: BinaryIO | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read a file that holds one validator (`-` is stdin): alone, or as `validators show` prints it.
+
+    Returns the expression, and the `level` and `action` that stand beside it. Raises ManifestError
+    with its place.
+    """
     document = _read(source, stdin)
-    return _validator(document, document.value, ())
+    value = document.value
+    words = {"level": "validationLevel", "action": "validationAction"}
+    if (
+        not isinstance(value, dict)
+        or "validator" not in value
+        or set(value) - {"collection", "validator", *words.values()}
+    ):
+        return _validator(document, value, ()), {}
+    given = {word: value[name] for word, name in words.items() if value.get(name)}
+    return _validator(document, value["validator"] or {}, ("validator",)), given
 
 
 def dump_yaml(document: Mapping[str, Any]) -> str:

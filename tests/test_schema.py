@@ -138,10 +138,10 @@ def test_a_failed_change_is_exit_1_and_tells_why(cli: Runner, sync_db: SyncDatab
     assert failed.code == 1
     (row,) = failed.stdout.splitlines()[1:]
     assert row.startswith("+ create  index users.email_1  failed: ")
-    assert row.endswith(
-        f'E11000 duplicate key error collection: {sync_db.name}.users index: email_1 dup key: {{ email: "a" }}'
+    assert row.endswith('failed: duplicate key: email "a" is already in users')
+    assert failed.stderr == (
+        "warning: 1 of 1 changes failed; when that is mended, `motorctl schema apply` does the rest\n"
     )
-    assert failed.stderr == ("warning: 1 of 1 changes failed; `motorctl schema apply` again does the rest\n")
     (change,) = [
         c
         for c in cli("schema", "apply", "-", "-o", "json", stdin=USERS).json()["changes"]

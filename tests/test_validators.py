@@ -202,3 +202,16 @@ def test_no_collection_no_validator(cli: Runner, sync_db: SyncDatabase) -> None:
         assert cli("validators", "apply", name, "-", stdin="{}").code == 5
     assert cli("validators", "apply", "users", "nofile.json").code == 2
     assert cli("validators", "apply", "users", "-", "--level", "hard", stdin="{}").code == 2
+
+
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_what_show_prints_apply_takes(cli: Runner, tmp_path: Path, form: str) -> None:
+    cli("schema", "apply", "--builtin", "shop", "-q")
+    file = tmp_path / "users.yaml"
+    file.write_text(cli("validators", "show", "users", "-o", form).stdout)
+
+    assert cli("validators", "apply", "users", str(file)).code == 0
+    assert cli("schema", "check", "--builtin", "shop").code == 0
+    file.write_text(file.read_text().replace("moderate", "strict"))
+    assert cli("validators", "apply", "users", str(file)).code == 0
+    assert cli("validators", "show", "users", "-o", "json").json()["validationLevel"] == "strict"

@@ -183,7 +183,7 @@ def _verdict(app: App, results: Sequence[Change], todo: int) -> ExitCode | None:
         _count(app, results)
         return None
     app.diagnostics.warning(
-        f"{len(failed)} of {todo} changes failed; `motorctl schema apply` again does the rest"
+        f"{len(failed)} of {todo} changes failed; when that is mended, `motorctl schema apply` does the rest"
     )
     codes = {change.error["code"] for change in failed if change.error}
     alike = codes.pop() if len(codes) == 1 else 0

@@ -84,6 +84,7 @@ def apply(
 ) -> ExitCode | None:
     """Set the validator of a collection.
 
+    FILE holds the validator alone, or as `validators show` prints it.
     Documents that are there aren't read or changed. Level and action that aren't given stay as they
     are (strict and error on a new validator). An empty validator, {}, takes away the one that is
     there, after asking (--yes answers). Words that a server refuses are found before it is asked: exit 2.
@@ -94,9 +95,9 @@ def apply(
     from motorctl import manifest
 
     app: App = ctx.obj
-    expression = manifest.load_validator(file, app.stdin if file == "-" else None)
+    expression, given = manifest.load_validator(file, app.stdin if file == "-" else None)
     chosen = {"level": level and level.value, "action": action and action.value}
-    given = {name: value for name, value in chosen.items() if value is not None}
+    given |= {name: value for name, value in chosen.items() if value is not None}
     return app.run(_apply(app, collection, expression, given, dry_run=dry_run))
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pymongo.errors import ConnectionFailure, OperationFailure
 
 from motorctl.core.driver import once
+from motorctl.core.refusals import duplicate
 from motorctl.core.schema.catalog import Catalog
 from motorctl.core.schema.model import Change, Index
 from motorctl.core.schema.plan import IN_PLACE
@@ -74,6 +75,8 @@ async def carry_out(db: Database, change: Change, *, attempt: Attempt = once) ->
         name, message = details.get("codeName"), details.get("errmsg", str(error))
         failed = _failed(change, error, error.code, name, message)
         if "keyValue" in details:
+            # The server's own sentence is full of the build's UUIDs.
+            failed = _failed(change, error, error.code, name, f"duplicate key: {duplicate(details).sentence}")
             return replace(failed, error={**(failed.error or {}), "key_value": details["keyValue"]})
         return failed
     return replace(change, status="applied")
