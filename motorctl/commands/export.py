@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -122,8 +123,8 @@ async def _to_stdout(app: App, collection: str, job: Export) -> int:
     from motorctl.text import printable, printable_json
 
     size = 0
-    async with app.connect() as db:
-        async for block in blocks(db[collection], job):
+    async with app.connect() as db, aclosing(blocks(db[collection], job)) as written:
+        async for block in written:
             size += len(block)
             text = block.decode()
             if app.output.terminal:
@@ -137,8 +138,8 @@ async def _to_file(app: App, collection: str, job: Export, path: Path) -> int:
 
     size = 0
     with open_whole(path) as file, app.diagnostics.progress(f"exporting {collection}") as progress:
-        async with app.connect() as db:
-            async for block in blocks(db[collection], job):
+        async with app.connect() as db, aclosing(blocks(db[collection], job)) as written:
+            async for block in written:
                 file.write(block)
                 size += len(block)
                 progress.update(done=size, text=f"{job.documents:,} documents")

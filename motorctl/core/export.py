@@ -27,7 +27,7 @@ from motorctl.core import extjson
 from motorctl.errors import MotorctlError, UnreachableError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 
     from motorctl.client import Collection
 
@@ -66,7 +66,7 @@ class Export:
     partial: int = 0
 
 
-async def blocks(collection: Collection, export: Export) -> AsyncIterator[bytes]:
+async def blocks(collection: Collection, export: Export) -> AsyncGenerator[bytes]:
     """Yield the text of an export, a thousand documents at a time, and count them in `export`.
 
     Each block ends with a line end. Raises `UnreachableError` when the server has closed the cursor.

@@ -75,8 +75,10 @@ async def carry_out(db: Database, change: Change, *, attempt: Attempt = once) ->
         name, message = details.get("codeName"), details.get("errmsg", str(error))
         failed = _failed(change, error, error.code, name, message)
         if "keyValue" in details:
-            # The server's own sentence is full of the build's UUIDs.
-            failed = _failed(change, error, error.code, name, f"duplicate key: {duplicate(details).sentence}")
+            taken = duplicate(details)
+            if taken.namespace:
+                # The server's own sentence is full of the build's UUIDs.
+                failed = _failed(change, error, error.code, name, f"duplicate key: {taken.sentence}")
             return replace(failed, error={**(failed.error or {}), "key_value": details["keyValue"]})
         return failed
     return replace(change, status="applied")
