@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import re
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 from uuid import UUID
 
 import orjson
@@ -24,13 +26,16 @@ from bson import (
     Timestamp,
 )
 
+from motorctl.core.extjson.deprecated import DBPointer, Symbol, Undefined
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 __all__ = [
     "DEPTH_LIMIT",
     "INT64_MAX",
     "INT64_MIN",
+    "TYPES",
     "ExtendedJSONError",
     "NestingError",
     "loads",
@@ -47,14 +52,17 @@ _MILLISECOND = timedelta(milliseconds=1)
 _INTEGER = re.compile(r"-?[0-9]+")
 _FLOAT = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _DECIMAL = re.compile(rf"{_FLOAT.pattern}|[+-]?(?:inf|infinity|nan)", re.IGNORECASE)
-_HEX24 = re.compile(r"[0-9a-fA-F]{24}")
 _HEX_BYTE = re.compile(r"[0-9a-fA-F]{1,2}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _OPTIONS = re.compile(r"[ilmsux]*")
-# fromisoformat alone would take week dates, a missing zone and a missing time.
+# fromisoformat alone would take week dates, 24 o'clock, a missing zone and a missing time.
 _RFC3339 = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(Z|[+-][0-9]{2}:?[0-9]{2})"
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(Z|[+-][0-9]{2}:?[0-9]{2})"
 )
+
+
+# What converts the inside of {"$type": …}, by that name.
+_Types: TypeAlias = "Mapping[str, Callable[[Any], Any]]"
 
 
 class ExtendedJSONError(ValueError):
@@ -85,50 +93,87 @@ class NestingError(ExtendedJSONError):
         return None
 
 
-def loads(text: str | bytes) -> Any:
+def loads(text: str | bytes, *, legacy: bool = False, strict: bool = False, deprecated: bool = False) -> Any:
     """Parse one Extended JSON text into BSON values.
 
-    Raises `ExtendedJSONError` for a malformed type or too many levels, and `orjson.JSONDecodeError` (a
-    ValueError too) for malformed JSON.
+    `legacy` and `deprecated` as for `to_bson_values`. `strict` refuses an object that names a key twice, of
+    which otherwise the last counts; it takes twice the time. Raises `ExtendedJSONError` for that, a malformed
+    type or too many levels, and `orjson.JSONDecodeError` (a ValueError too) for malformed JSON.
     """
-    return to_bson_values(orjson.loads(text))
+    value = to_bson_values(_parse(text), legacy=legacy, deprecated=deprecated)
+    if strict:
+        # orjson has found the text well formed and this function its levels few: only keys are looked at.
+        json.JSONDecoder(object_pairs_hook=_refuse_repeated, parse_int=len, parse_float=len).decode(
+            text if isinstance(text, str) else text.decode()
+        )
+    return value
 
 
-def to_bson_values(value: Any, levels: int = DEPTH_LIMIT) -> Any:
+def _parse(text: str | bytes) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        if isinstance(text, bytes):
+            try:
+                text.decode()
+            except UnicodeDecodeError as error:
+                # orjson doesn't say where.
+                shown, place = text.decode(errors="backslashreplace"), len(text[: error.start].decode())
+                raise orjson.JSONDecodeError("not UTF-8", shown, place) from None
+        raise
+
+
+def _refuse_repeated(pairs: list[tuple[str, Any]]) -> None:
+    seen = set()
+    for key, _ in pairs:
+        if key in seen:
+            raise ExtendedJSONError(f"the key {key!r} stands twice in an object")
+        seen.add(key)
+
+
+def to_bson_values(
+    value: Any, levels: int = DEPTH_LIMIT, *, legacy: bool = False, deprecated: bool = False
+) -> Any:
     """Turn parsed JSON into BSON values, in place where it is an object or an array.
 
     `levels` is how many documents and arrays may stand within each other. An integer beyond 64 bits
-    becomes a double, as the specification says.
+    becomes a double, as the specification says. `legacy` reads the forms that mongoexport wrote before 4.2
+    too. `deprecated` keeps a symbol, undefined and a DBPointer as `Symbol`, `Undefined` and `DBPointer`,
+    which only `extjson.encode` can write; else they become a string, null and a DBRef.
     """
+    return _value(value, levels, _TABLES[legacy, deprecated])
+
+
+def _value(value: Any, levels: int, types: _Types) -> Any:
     kind = type(value)
     if kind is dict:
-        return _object(value, levels)
+        return _object(value, levels, types)
     if kind is list:
-        return _array(value, levels)
+        return _array(value, levels, types)
     if kind is int and not INT64_MIN <= value <= INT64_MAX:
         return float(value)
     return value
 
 
-def _object(value: dict[str, Any], levels: int) -> Any:
+def _object(value: dict[str, Any], levels: int, types: _Types) -> Any:
     # What stands for a value is no level: {"$oid": …}.
-    if levels <= 0 and (levels < 0 or _TYPES.keys().isdisjoint(value)):
+    if levels <= 0 and (levels < 0 or types.keys().isdisjoint(value)):
         raise NestingError
     # The hot loop of an import: an object that holds nothing special is walked once and copied never.
     key = ""
     try:
         for key, item in value.items():
-            if key in _TYPES:
+            if key in types:
                 break
             kind = type(item)
             if kind is str:
                 continue
             if kind is dict:
-                converted = _object(item, levels - 1)
+                converted = _object(item, levels - 1, types)
                 if converted is not item:
                     value[key] = converted
             elif kind is list:
-                _array(item, levels - 1)
+                _array(item, levels - 1, types)
             elif kind is int and not INT64_MIN <= item <= INT64_MAX:
                 value[key] = float(item)
         else:
@@ -136,10 +181,10 @@ def _object(value: dict[str, Any], levels: int) -> Any:
     except ExtendedJSONError as error:
         error.path.insert(0, key)
         raise
-    return _typed(key, value, levels)
+    return _typed(key, value, levels, types)
 
 
-def _array(value: list[Any], levels: int) -> list[Any]:
+def _array(value: list[Any], levels: int, types: _Types) -> list[Any]:
     if levels <= 0:
         raise NestingError
     index = 0
@@ -147,20 +192,25 @@ def _array(value: list[Any], levels: int) -> list[Any]:
         for index, item in enumerate(value):
             kind = type(item)
             if kind is dict or kind is list or kind is int:
-                value[index] = to_bson_values(item, levels - 1)
+                value[index] = _value(item, levels - 1, types)
     except ExtendedJSONError as error:
         error.path.insert(0, str(index))
         raise
     return value
 
 
-def _typed(key: str, value: dict[str, Any], levels: int) -> Any:
-    if len(value) != 1 and not (key == "$code" and set(value) == {"$code", "$scope"}):
-        others = ", ".join(repr(name) for name in value if name != key)
-        raise ExtendedJSONError(f"{key} stands beside {others}")
-    if key == "$code":
-        return _code(value, levels)
-    return _TYPES[key](value[key])
+def _typed(key: str, value: dict[str, Any], levels: int, types: _Types) -> Any:
+    if len(value) == 1:
+        return types[key](value[key])
+    names = set(value)
+    if names == {"$code", "$scope"}:
+        return _code(value, levels, types)
+    if "$regex" in types and key in _PAIRS:
+        other, convert = _PAIRS[key]
+        if names == {key, other}:
+            return convert(value[key], value[other])
+    others = ", ".join(repr(name) for name in value if name != key)
+    raise ExtendedJSONError(f"{key} stands beside {others}")
 
 
 def _bad(expected: str, value: Any) -> NoReturn:
@@ -178,9 +228,11 @@ def _members(value: Any, type_name: str, *names: str) -> list[Any]:
 
 
 def _oid(value: Any) -> ObjectId:
-    if type(value) is not str or not _HEX24.fullmatch(value):
-        _bad("$oid needs 24 hexadecimal digits", value)
-    return ObjectId(value)
+    if type(value) is str:
+        # unhexlify takes hexadecimal digits and nothing else, and ObjectId 12 bytes.
+        with suppress(TypeError, ValueError):
+            return ObjectId(binascii.unhexlify(value))
+    _bad("$oid needs 24 hexadecimal digits", value)
 
 
 def _integer(value: Any, type_name: str, bits: int) -> int:
@@ -258,27 +310,28 @@ def _regex(value: Any) -> Regex[str]:
     return Regex(pattern, options)
 
 
-def _code(value: dict[str, Any], levels: int = DEPTH_LIMIT) -> Code:
-    source, scope = value["$code"], value.get("$scope")
-    if type(source) is not str:
-        _bad("$code needs a string", source)
-    if "$scope" not in value:
-        return Code(source)
-    if type(scope) is not dict or type(inner := to_bson_values(scope, levels)) is not dict:
+def _code(value: dict[str, Any], levels: int, types: _Types) -> Code:
+    source, scope = _text(value["$code"], "$code"), value["$scope"]
+    if type(scope) is not dict or type(inner := _object(scope, levels, types)) is not dict:
         _bad("$scope needs a document", scope)
     return Code(source, inner)
 
 
-def _db_pointer(value: Any) -> DBRef:
+def _db_pointer(value: Any) -> DBPointer:
     name, identity = _members(value, "$dbPointer", "$ref", "$id")
     if type(name) is not str or type(identity) is not dict or set(identity) != {"$oid"}:
         _bad("$dbPointer needs a $ref and an $oid", value)
-    return DBRef(name, _oid(identity["$oid"]))
+    return DBPointer(name, _oid(identity["$oid"]))
 
 
-def _symbol(value: Any) -> str:
+def _heir(value: Any) -> DBRef:
+    pointer = _db_pointer(value)
+    return DBRef(pointer.name, pointer.id)
+
+
+def _text(value: Any, type_name: str) -> str:
     if type(value) is not str:
-        _bad("$symbol needs a string", value)
+        _bad(f"{type_name} needs a string", value)
     return value
 
 
@@ -291,21 +344,63 @@ def _exactly(type_name: str, expected: Any, result: Any) -> Callable[[Any], Any]
     return convert
 
 
-_TYPES: dict[str, Callable[[Any], Any]] = {
+def _legacy_binary(text: Any, subtype: Any) -> bytes | Binary:
+    return _binary({"base64": text, "subType": subtype})
+
+
+def _legacy_date(value: Any) -> datetime | DatetimeMS:
+    return DatetimeMS(_legacy_long(value)) if type(value) is int else _date(value)
+
+
+def _legacy_long(value: Any) -> Int64:
+    return _long(str(value) if type(value) is int else value)
+
+
+def _legacy_regex(pattern: Any, options: Any) -> Regex[str]:
+    return _regex({"pattern": pattern, "options": options})
+
+
+def _lone_regex(_: Any) -> NoReturn:
+    raise ExtendedJSONError("$regex needs $options beside it")
+
+
+def _long(value: Any) -> Int64:
+    return Int64(_integer(value, "$numberLong", 64))
+
+
+TYPES: _Types = {
     "$oid": _oid,
     "$date": _date,
     "$numberInt": lambda value: _integer(value, "$numberInt", 32),
-    "$numberLong": lambda value: Int64(_integer(value, "$numberLong", 64)),
+    "$numberLong": _long,
     "$numberDouble": _double,
     "$numberDecimal": _decimal,
     "$binary": _binary,
     "$uuid": _uuid,
     "$timestamp": _timestamp,
     "$regularExpression": _regex,
-    "$code": _code,
-    "$dbPointer": _db_pointer,
-    "$symbol": _symbol,
+    "$code": lambda value: Code(_text(value, "$code")),
+    "$dbPointer": _heir,
+    "$symbol": lambda value: _text(value, "$symbol"),
     "$minKey": _exactly("$minKey", 1, MinKey()),
     "$maxKey": _exactly("$maxKey", 1, MaxKey()),
     "$undefined": _exactly("$undefined", True, None),
+}
+_DEPRECATED: _Types = {
+    "$dbPointer": _db_pointer,
+    "$symbol": lambda value: Symbol(_text(value, "$symbol")),
+    "$undefined": _exactly("$undefined", True, Undefined()),
+}
+_LEGACY: _Types = {"$date": _legacy_date, "$numberLong": _legacy_long, "$regex": _lone_regex}
+# By whether legacy forms are read, and deprecated types kept.
+_TABLES: dict[tuple[bool, bool], _Types] = {
+    (False, False): TYPES,
+    (False, True): {**TYPES, **_DEPRECATED},
+    (True, False): {**TYPES, **_LEGACY},
+    (True, True): {**TYPES, **_LEGACY, **_DEPRECATED},
+}
+# The legacy forms of two fields: the other's name, and what converts both values.
+_PAIRS: dict[str, tuple[str, Callable[[Any, Any], Any]]] = {
+    "$binary": ("$type", _legacy_binary),
+    "$regex": ("$options", _legacy_regex),
 }

@@ -1,10 +1,16 @@
-"""BSON values into JSON text: relaxed Extended JSON, or canonical."""
+"""BSON into JSON text: relaxed Extended JSON, or canonical.
+
+`lines_of` is the way of an export: the driver decodes, orjson writes, and only what they would lose or
+change between them (`exact` says what) is walked by hand.
+"""
 
 from __future__ import annotations
 
 import base64
+import math
 import re
-from collections.abc import Callable, Mapping
+import struct
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -24,20 +30,25 @@ from bson import (
     Regex,
     Timestamp,
 )
-from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.codec_options import CodecOptions, DatetimeConversion, TypeDecoder, TypeRegistry
+from bson.errors import InvalidBSON
 
-__all__ = ["BSON_OPTIONS", "bson_to_json", "dumps", "to_json_value"]
+from motorctl.core.extjson import exact
+from motorctl.core.extjson.deprecated import DBPointer, Symbol, Undefined
+
+__all__ = ["BSON_OPTIONS", "bson_to_json", "dumps", "lines_of", "text_of", "to_json_value"]
 
 # A date that Python's calendar can't hold comes as DatetimeMS; everything else as itself.
 BSON_OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(
     document_class=dict, tz_aware=True, tzinfo=UTC, datetime_conversion=DatetimeConversion.DATETIME_AUTO
 )
-
+# As many bytes of BSON as, decoded, stay in a processor's cache until they are written: twice as fast.
+_GROUP = 32 * 1024
+# Dates without their zone, UTC, take half the time.
+_RELAXED: CodecOptions[dict[str, Any]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FAST = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
-# A double element whose exponent is all ones: an infinity or a NaN. orjson writes these as null and asks
-# nobody; a document that may hold one goes the slow way.
-_MAYBE_NOT_FINITE = re.compile(rb"\x01[^\x00]*\x00.{6}[\xf0-\xff][\x7f\xff]", re.DOTALL)
+_LENGTH = struct.Struct("<i")
 
 
 def dumps(document: Mapping[str, Any], *, canonical: bool = False) -> bytes:
@@ -47,10 +58,70 @@ def dumps(document: Mapping[str, Any], *, canonical: bool = False) -> bytes:
 
 def bson_to_json(raw: bytes, *, canonical: bool = False) -> bytes:
     """Write a BSON document as one line of Extended JSON, without a line end."""
-    document = bson.decode(raw, BSON_OPTIONS)
-    if canonical or _MAYBE_NOT_FINITE.search(raw):
-        return orjson.dumps(to_json_value(document, canonical=canonical))
-    return orjson.dumps(document, default=_relaxed, option=_FAST)
+    (line,) = lines_of(raw, canonical=canonical)
+    return line
+
+
+def lines_of(batch: bytes, *, canonical: bool = False) -> list[bytes]:
+    """Write BSON documents that stand one after the other, each as a line of Extended JSON.
+
+    The lines have no line end. Raises `bson.errors.InvalidBSON` for bytes that aren't BSON, and for text in
+    it that isn't UTF-8, which JSON can't hold.
+    """
+    return [line for lines in _groups(batch, canonical) for line in lines]
+
+
+def text_of(batch: bytes, separator: bytes = b"\n", *, canonical: bool = False) -> tuple[bytes, int]:
+    """Write a batch as `lines_of` does, with a separator between the lines; also say how many there are.
+
+    Takes two thirds of the time of `lines_of`, which fills the memory with small pieces.
+    """
+    parts: list[bytes] = []
+    count = 0
+    for lines in _groups(batch, canonical):
+        parts.append(separator.join(lines))
+        count += len(lines)
+    return separator.join(parts), count
+
+
+def _groups(batch: bytes, canonical: bool) -> Iterator[list[bytes]]:
+    options = _CANONICAL if canonical else _RELAXED
+    borders = [0]
+    for end in _ends(batch):
+        borders.append(end)
+        if end - borders[0] < _GROUP and end < len(batch):
+            continue
+        lines: list[bytes] = []
+        documents = bson.decode_all(batch[borders[0] : end], options)
+        for start, stop, document in zip(borders, borders[1:], documents, strict=False):
+            try:
+                line = orjson.dumps(document, _default, _FAST)
+            except orjson.JSONEncodeError:
+                line = _exactly(batch[start:stop], canonical)
+            else:
+                if b"null" in line or exact.may_have_symbol(batch, start, stop):
+                    raw = batch[start:stop]
+                    if exact.differs(raw, line):
+                        line = _exactly(raw, canonical)
+            lines.append(line)
+        yield lines
+        borders = [end]
+
+
+def _exactly(raw: bytes, canonical: bool) -> bytes:
+    return orjson.dumps(
+        exact.decode(raw, lambda one: to_json_value(bson.decode(one, BSON_OPTIONS)[""], canonical=canonical))
+    )
+
+
+def _ends(batch: bytes) -> Iterator[int]:
+    end = 0
+    while end < len(batch):
+        length = _LENGTH.unpack_from(batch, end)[0] if len(batch) - end >= 5 else 0
+        end += length
+        if length < 5 or end > len(batch):
+            raise InvalidBSON("a document's length isn't that of its bytes")
+        yield end
 
 
 def to_json_value(value: Any, *, canonical: bool = False) -> Any:
@@ -62,10 +133,7 @@ def to_json_value(value: Any, *, canonical: bool = False) -> Any:
     if value is None or isinstance(value, bool) or type(value) is str:
         return value
     if isinstance(value, float):
-        finite = value - value == 0.0
-        if not finite:
-            return {"$numberDouble": "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"}  # noqa: PLR0124
-        return {"$numberDouble": repr(value)} if canonical else value
+        return {"$numberDouble": _double(value)} if canonical or not math.isfinite(value) else value
     if isinstance(value, int):
         if not canonical:
             return int(value)
@@ -86,6 +154,12 @@ def _relaxed(value: Any) -> Any:
         if isinstance(value, kind):
             return write(value)
     raise TypeError(f"no Extended JSON for {type(value).__name__}")
+
+
+def _double(value: float) -> str:
+    if math.isfinite(value):
+        return repr(value)
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def _write_date(value: datetime) -> dict[str, Any]:
@@ -137,7 +211,58 @@ _WRITERS: tuple[tuple[type, Callable[[Any], Any]], ...] = (
     (Regex, _write_regex),
     (re.Pattern, lambda value: _write_regex(Regex.from_native(value))),
     (DBRef, DBRef.as_doc),
+    (Symbol, lambda value: {"$symbol": value.text}),
+    (Undefined, lambda _: {"$undefined": True}),
+    (DBPointer, lambda value: {"$dbPointer": {"$ref": value.name, "$id": {"$oid": str(value.id)}}}),
     (MinKey, lambda _: {"$minKey": 1}),
     (MaxKey, lambda _: {"$maxKey": 1}),
     (Mapping, dict),
+)
+
+
+# -- straight from the driver's decoder -------------------------------------------------------------------
+
+
+def _default(value: Any) -> Any:
+    """Write one value that the driver has decoded with `_RELAXED`, for orjson."""
+    kind = type(value)
+    if kind is ObjectId:
+        return {"$oid": value.binary.hex()}
+    if kind is datetime and value.year >= 1970:
+        text = value.isoformat("T", "milliseconds") if value.microsecond else value.isoformat()
+        return {"$date": text + "Z"}
+    if kind is Int64:
+        return int(value)
+    if kind is DBRef or kind is Regex:
+        raise TypeError
+    return _relaxed(value)
+
+
+class _Decoder(TypeDecoder):
+    """What the driver is to make of a value of one type, as soon as it has decoded it."""
+
+    def __init__(self, kind: type, write: Callable[[Any], Any]) -> None:
+        self._kind = kind
+        self._write = write
+
+    @property
+    def bson_type(self) -> type:
+        return self._kind
+
+    @property
+    def transform_bson(self) -> Callable[[Any], Any]:
+        return self._write
+
+
+_CANONICAL: CodecOptions[dict[str, Any]] = CodecOptions(
+    datetime_conversion=DatetimeConversion.DATETIME_AUTO,
+    type_registry=TypeRegistry(
+        [
+            _Decoder(int, lambda value: {"$numberInt": str(value)}),
+            _Decoder(float, lambda value: {"$numberDouble": _double(value)}),
+            _Decoder(Int64, lambda value: {"$numberLong": str(value)}),
+            _Decoder(ObjectId, lambda value: {"$oid": value.binary.hex()}),
+            _Decoder(datetime, lambda value: {"$date": {"$numberLong": str(int(DatetimeMS(value)))}}),
+        ]
+    ),
 )
