@@ -21,6 +21,7 @@ from motorctl import __version__, settings
 from motorctl.app import App, Streams
 from motorctl.diagnostics import Diagnostics
 from motorctl.errors import ExitCode, MotorctlError, UsageError
+from motorctl.help import PROGRAM, Help
 from motorctl.near import near, nearest
 from motorctl.output import Output, cannot_write
 
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
     from typer._click import Command as ClickCommand
     from typer._click import Context, HelpFormatter, Parameter
-
-PROGRAM = "motorctl"
 
 
 class Entry(NamedTuple):
@@ -180,53 +179,15 @@ def _global_option(option: settings.Option) -> TyperOption:
 GLOBAL_OPTIONS = [_global_option(option) for option in settings.OPTIONS]
 
 
-class _WithGlobals:
-    """What a command and a group have alike: the global options, `-h`, and help that keeps its lines."""
+class _WithGlobals(Help):
+    """What a command and a group have alike: the global options, and the looks of their help."""
 
     name: str | None
-    params: list[Parameter]
-    help: str | None
 
     def get_params(self, ctx: Context) -> list[Parameter]:
         own = super().get_params(ctx)  # type: ignore[misc]
         taken = {flag for param in own for flag in param.opts}
         return [*own, *(p for p in GLOBAL_OPTIONS if not taken & set(p.opts))]
-
-    def get_help_option_names(self, ctx: Context) -> list[str]:  # noqa: ARG002
-        return ["-h", "--help"]
-
-    def format_help(self, ctx: Context, formatter: HelpFormatter) -> None:
-        self.format_usage(ctx, formatter)  # type: ignore[attr-defined]
-        self.format_help_text(ctx, formatter)
-        self.format_options(ctx, formatter)
-
-    def format_help_text(self, ctx: Context, formatter: HelpFormatter) -> None:  # noqa: ARG002
-        """Wrap paragraphs; print indented lines as they stand, so that examples can be copied."""
-        for paragraph in _paragraphs(self.help or ""):
-            formatter.write_paragraph()
-            if paragraph[0].startswith(" ") or any(line.startswith(" ") for line in paragraph[1:]):
-                for line in paragraph:
-                    formatter.write(f"  {line}\n" if line else "\n")
-            else:
-                with formatter.indentation():
-                    formatter.write_text(" ".join(paragraph))
-
-    def format_options(self, ctx: Context, formatter: HelpFormatter) -> None:
-        own = [param for param in self.params if not getattr(param, "hidden", False)]
-        for title, kind in (("Arguments", "argument"), ("Options", "option")):
-            records = [r for p in own if p.param_type_name == kind and (r := p.get_help_record(ctx))]
-            if records:
-                with formatter.section(title):
-                    formatter.write_dl(records)
-        self.format_commands(ctx, formatter)
-        formatter.write_paragraph()
-        formatter.write_text(
-            f"Global options (--uri, --db, --output, --timeout, --yes, ...) go before or after the command: "
-            f"`{PROGRAM} --help` lists them."
-        )
-
-    def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
-        """List sub-commands; a command has none."""
 
 
 class Command(_WithGlobals, TyperCommand):
@@ -238,7 +199,12 @@ class Command(_WithGlobals, TyperCommand):
 
 
 class Group(_WithGlobals, TyperGroup):
-    """A noun with its verbs."""
+    """A noun with its verbs; one of them may have the noun's own name: it is what the noun itself does."""
+
+    @property
+    def has_own(self) -> bool:
+        """Whether the noun is a command too."""
+        return self.name in self.commands
 
     def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
         """List the verbs with their whole first line: a cut sentence says nothing."""
@@ -268,7 +234,15 @@ class Root(Group):
                 f"no such command: {args[0]}",
                 hint=near(args[0], ENTRIES) or f"`{PROGRAM} --help` lists the commands",
             )
-        return super().resolve_command(ctx, args)
+        name, command, rest = super().resolve_command(ctx, args)
+        if (
+            isinstance(command, Group)
+            and command.has_own
+            and (rest[:1] == [name] or not set(rest[:1]) & set(command.commands))
+        ):
+            # What is no verb are the arguments of the command that has the noun's name.
+            command = command.commands[str(name)]
+        return name, command, rest
 
     def shell_complete(self, ctx: Context, incomplete: str) -> list[Any]:
         """Complete names from the table, so that no command is loaded for it."""
@@ -295,7 +269,7 @@ class Root(Group):
 
 
 def load(entry: Entry) -> ClickCommand:
-    """Import a command module and return its group, or its one command where that has the noun's name."""
+    """Import a command module and return its group, or its command where it has but one, of the noun's name."""
     group = importlib.import_module(f"motorctl.commands.{entry.module}").group
     for command in group.registered_commands:
         command.cls = _ours(command.cls)
@@ -304,7 +278,7 @@ def load(entry: Entry) -> ClickCommand:
     group.info.help = group.info.help or entry.help
     group.info.no_args_is_help = False  # `_usage` says which verbs there are, in one line
     loaded = typer.main.get_group(group)
-    return loaded.commands.get(entry.name, loaded)
+    return loaded.commands[entry.name] if set(loaded.commands) == {entry.name} else loaded
 
 
 def _ours(asked: type[TyperCommand] | None) -> type[Command]:
@@ -448,15 +422,3 @@ def _prepare_completion() -> None:
     # Typer renders help texts through Rich for zsh and fish if it finds it: 50 ms at each TAB for plain text.
     sys.modules["rich"] = None  # type: ignore[assignment]
     completion_init()
-
-
-def _paragraphs(text: str) -> list[list[str]]:
-    import inspect
-
-    paragraphs: list[list[str]] = [[]]
-    for line in inspect.cleandoc(text).splitlines():
-        if line:
-            paragraphs[-1].append(line)
-        elif paragraphs[-1]:
-            paragraphs.append([])
-    return [p for p in paragraphs if p]

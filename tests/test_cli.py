@@ -19,6 +19,7 @@ from motorctl import __version__
 from motorctl import cli as program
 from motorctl.commands import ping
 from motorctl.errors import DuplicateKeyError, ExitCode, MotorctlError
+from motorctl.help import PROGRAM
 from motorctl.settings import OPTIONS
 
 if TYPE_CHECKING:
@@ -34,13 +35,17 @@ HEAVY = ("motor", "pymongo", "bson", "pydantic", "rich")
 def commands() -> Iterator[tuple[str, ClickCommand]]:
     """Every command and group below the root, by what is typed after `motorctl`."""
     root = program.root()
-    context = root.make_context(program.PROGRAM, [], resilient_parsing=True)
+    context = root.make_context(PROGRAM, [], resilient_parsing=True)
     for name in root.list_commands(context):
         found = root.get_command(context, name)
         assert found is not None
-        yield name, found
+        if not isinstance(found, program.Group) or not found.has_own:
+            yield name, found
         if isinstance(found, program.Group):
-            yield from ((f"{name} {verb}", below) for verb, below in found.commands.items())
+            # `motorctl import FILE` is a command beside `motorctl import status`.
+            yield from (
+                (f"{name} {verb}" if verb != name else name, below) for verb, below in found.commands.items()
+            )
 
 
 COMMANDS = dict(commands())
@@ -130,7 +135,7 @@ def invocations(line: str) -> list[list[str]]:
             pipelines.append([])
         elif pipelines[-1] or not re.fullmatch(r"[A-Z_]+=.*", word):
             pipelines[-1].append(word)
-    return [words[1:] for words in pipelines if words[:1] == [program.PROGRAM]]
+    return [words[1:] for words in pipelines if words[:1] == [PROGRAM]]
 
 
 @pytest.fixture
