@@ -57,6 +57,8 @@ def workplace(tmp_path: Path, cli: Runner) -> Path:
     for manifest in ("shop", "college"):
         assert cli("schema", "apply", "--builtin", manifest, "-q").code == 0
     (tmp_path / "orders.ndjson").write_text(ORDER)
+    (tmp_path / "dumps").mkdir()
+    (tmp_path / "dumps" / "orders.ndjson").write_text(ORDER)
     (tmp_path / "dump.gz").write_bytes(gzip.compress(ORDER.encode()))
     user = '{"name": "Alan", "email": "alan@example.com", "created_at": {"$date": "2026-03-01T00:00:00Z"}}'
     (tmp_path / "users.json.gz").write_bytes(gzip.compress(user.encode()))

@@ -1,254 +1,204 @@
-"""`motorctl import`."""
+"""`motorctl import`: what may be said of an import, read and checked; its state shown and forgotten.
+
+Runs nothing itself: `import_run` does, and `import_status` shows.
+"""
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from motorctl.commands import import_options as option
 from motorctl.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from motorctl.app import App
-    from motorctl.core.ingest.account import Account
-    from motorctl.core.ingest.engine import Options
-    from motorctl.core.ingest.source import Source
 
 group = typer.Typer()
 
-Format = Literal["auto", "json", "ndjson", "csv", "tsv"]
-Mode = Literal["insert", "upsert"]
-COUNTS = ("read", "inserted", "updated", "unchanged", "rejected")
+TAB = {"\\t": "\t", "tab": "\t"}
 
 
 @group.command("import")
 def import_(
     ctx: typer.Context,
-    files: Annotated[
-        list[str], typer.Argument(metavar="FILE...", help="Files, compressed or not (.gz, .bz2); - is stdin.")
-    ],
-    into: Annotated[str, typer.Option("--into", metavar="COLLECTION", help="Where the documents go.")],
-    format: Annotated[Format, typer.Option(help="auto looks at the bytes, not only at the name.")] = "auto",
-    mode: Annotated[Mode, typer.Option(help="upsert replaces the document with the same --key.")] = "insert",
-    key: Annotated[
-        str | None, typer.Option(metavar="FIELD[,FIELD]", help="What upsert finds a document by.")
-    ] = None,
-    types: Annotated[
-        str | None, typer.Option(metavar="FIELD:TYPE,...", help="Types of CSV and TSV columns.")
-    ] = None,
-    null: Annotated[str | None, typer.Option(metavar="VALUE", help="A cell of this text is null.")] = None,
-    ignore_blanks: Annotated[
-        bool, typer.Option("--ignore-blanks", help="Leave out the field of an empty cell.")
-    ] = False,
-    rejects: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PATH", help="Refused records and reasons (NDJSON); an old file goes, even if none is."
-        ),
-    ] = None,
-    max_errors: Annotated[
-        str | None, typer.Option(metavar="N|P%", help="Stop when more records than that are refused.")
-    ] = None,
-    batch_size: Annotated[
-        int, typer.Option(min=1, max=100_000, metavar="N", help="Documents in one message.")
-    ] = 1000,
-    ordered: Annotated[
-        bool, typer.Option("--ordered", help="Write in the order of the input, one batch at a time.")
-    ] = False,
-    drop: Annotated[
-        bool, typer.Option("--drop", help="Drop the collection, its indexes and its validator first; asks.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Read, parse and type everything, and write nothing.")
-    ] = False,
+    files: option.Files,
+    into: option.Into,
+    mode: option.Mode = "insert",
+    key: option.Key = None,
+    drop: option.Drop = False,
+    dry_run: option.DryRun = False,
+    format: option.Format = "auto",
+    encoding: option.Encoding = None,
+    strict: option.Strict = False,
+    legacy: option.Legacy = False,
+    types: option.Types = None,
+    columns_have_types: option.ColumnsHaveTypes = False,
+    fields: option.Fields = None,
+    no_header: option.NoHeader = False,
+    delimiter: option.Delimiter = None,
+    quote: option.Quote = '"',
+    null: option.Null = None,
+    ignore_blanks: option.IgnoreBlanks = False,
+    rename: option.Rename = None,
+    only: option.Only = None,
+    omit: option.Omit = None,
+    model: option.Model = None,
+    rejects: option.Rejects = None,
+    max_errors: option.MaxErrors = None,
+    batch_size: option.BatchSize = 1000,
+    ordered: option.Ordered = False,
+    write_concern: option.WriteConcern = None,
+    bypass_validation: option.BypassValidation = False,
+    workers: option.Workers = None,
+    resume: option.Resume = False,
+    part: option.Part = None,
+    name: option.Name = None,
 ) -> ExitCode | None:
     """Import NDJSON, JSON or CSV; every record is accounted for.
 
     read = inserted + updated + unchanged + rejected, also after Ctrl-C or a lost server. A refused
     record is shown with its file, line, field and reason, and doesn't stop the others; the exit code
-    is 7 then. JSON is Extended JSON: one object a line, one array, or objects in a row.
+    is 7 then. JSON is Extended JSON: one object a line, one array, or objects in a row, one or many.
+    Excel files aren't read: save them as CSV.
+
+    Modes: insert; upsert replaces the document with the same --key, or inserts; merge sets the record's
+    fields in it, or inserts; replace changes what is there and refuses the rest; skip inserts what isn't
+    there; delete deletes what is there, counted as updated. A record without its key is refused.
 
     CSV has a header; dotted names make nested documents. A row has as many cells as the header, or is
     refused. Without a type, a cell is a number if writing it back gives the same text (007, 1.50 and
-    1e5 stay text), quoted or not. Types: string, int32, int64, double, decimal, bool, date,
-    date(FORMAT), date(s), date(ms), objectid, uuid, json, auto. A date without a zone is UTC.
+    1e5 stay text), quoted or not. Types: auto, string, int32, int64, double, decimal, bool, date,
+    date(FORMAT), date(FORMAT, ZONE), date(s), date(ms), objectid, uuid, binary(base64), json. A date
+    without a zone is UTC. TYPE?null, TYPE?string and TYPE?skip-field say what becomes of a cell that
+    isn't of its type, instead of a refused record.
 
-    A record without _id gets one before it is sent: a batch that is sent again inserts nothing twice.
-    Upsert replaces whole documents and refuses a record that lacks its key.
-
+    A record without _id gets one before it is sent, and a batch that is sent again inserts nothing twice.
     --drop drops right before the first batch is sent: an input that can't be read, or has no record to
-    write, costs nothing. The file of --rejects is made at the first refused record; one of an earlier
-    run is replaced, and removed when no record is refused. A dry run leaves it alone.
+    write, costs nothing.
+
+    With --resume, which may be given from the first run on, the same command goes on after a crash, and
+    each record is there once in the end. The checkpoints are in the collection motorctl_imports of the
+    same database: `motorctl import status` lists them, `motorctl import forget NAME` removes one.
 
     Example:
       motorctl import orders.ndjson --into orders
       motorctl import students.csv --into students --types 'gpa:double,joined:date(%d/%m/%Y)'
       motorctl import users.json.gz --into users --mode upsert --key email --rejects bad.ndjson
       zcat dump.gz | motorctl import - --into orders --format ndjson --max-errors 1%
+      motorctl import 'dumps/*.ndjson' --into orders --workers 4
+      motorctl import orders.ndjson --into orders --rejects bad.ndjson --resume
+      motorctl import orders.ndjson --into orders --part 1/8 --name nightly
     """
-    app: App = ctx.obj
-    sources = _sources(app, files, rejects)
-    options = _options(format, mode, key, types, null, ignore_blanks, batch_size, ordered, dry_run)
-    from motorctl.core.ingest.account import Account, ErrorLimit
-
-    limit = ErrorLimit.parse(max_errors) if max_errors else ErrorLimit()
-    account = Account(None if dry_run else rejects, limit)
-    try:
-        app.run(_import(app, sources, options, account, into, drop=drop))
-    finally:
-        # Also after Ctrl-C or a lost server: what was done is said before the error is.
-        if account.opened:
-            _report(app, account, dry_run=dry_run)
-    return ExitCode.REJECTS if account.total.rejected else None
-
-
-def _sources(app: App, files: Sequence[str], rejects: str | None) -> list[Source]:
-    from motorctl.core.ingest.account import check_rejects_path
-    from motorctl.core.ingest.source import check_names, open_source
-
-    check_names(files, rejects, app.stdin)
-    if rejects is not None:
-        check_rejects_path(rejects)
-    return [open_source(name, app.stdin) for name in files]
-
-
-def _options(
-    format: Format,
-    mode: Mode,
-    key: str | None,
-    types: str | None,
-    null: str | None,
-    ignore_blanks: bool,
-    batch_size: int,
-    ordered: bool,
-    dry_run: bool,
-) -> Options:
     from motorctl import arguments
-    from motorctl.core.ingest.engine import Options
-    from motorctl.core.ingest.model import Plan
+    from motorctl.commands import import_run
+    from motorctl.core.ingest import shape
+    from motorctl.core.ingest.model import Plan, Reading
     from motorctl.core.ingest.types import parse_types
 
-    if mode == "upsert" and not key:
-        raise UsageError("--mode upsert needs --key", hint="--key email, or --key _id")
-    if key and mode != "upsert":
-        raise UsageError("--key is for --mode upsert")
+    app: App = ctx.obj
+    keys = tuple(arguments.fields(key, "--key"))
+    if mode != "insert" and not keys:
+        raise UsageError(f"--mode {mode} needs --key", hint="--key email, or --key _id")
+    if keys and mode == "insert":
+        raise UsageError("--key is for the modes that look for a document", hint="--mode upsert, for example")
+    names = tuple(arguments.fields(fields, "--fields")) or None
+    if no_header and names is None:
+        raise UsageError("--no-header needs --fields", hint="--fields name,email,gpa names the columns")
     plan = Plan(
         mode,
-        tuple(arguments.fields(key, "--key")),
+        keys,
         tuple(parse_types(types).items()) if types else (),
         null,
         ignore_blanks,
+        shape.parse_renames(",".join(rename)) if rename else (),
+        tuple(arguments.fields(only, "--only")),
+        tuple(arguments.fields(omit, "--omit")),
+        model,
+        strict,
+        legacy,
     )
-    return Options(plan, format, batch_size, ordered=ordered, dry_run=dry_run)
+    shape.check(plan)
+    reading = Reading(
+        format,
+        _character(TAB.get(delimiter or "", delimiter), "--delimiter"),
+        _character(quote, "--quote") or "",
+        encoding,
+        names,
+        columns_have_types,
+    )
+    job = import_run.Job(
+        tuple(files),
+        into,
+        plan,
+        reading,
+        drop=drop,
+        dry_run=dry_run,
+        rejects=rejects,
+        max_errors=max_errors,
+        batch_size=batch_size,
+        ordered=ordered,
+        write_concern=write_concern,
+        bypass_validation=bypass_validation,
+        workers=workers,
+        resume=resume or part is not None,
+        part=_part(part),
+        name=name,
+    )
+    return import_run.run(app, job)
 
 
-async def _import(
-    app: App, sources: Sequence[Source], options: Options, account: Account, into: str, *, drop: bool
+def _character(text: str | None, option: str) -> str | None:
+    if text and (len(text) > 1 or text in "\r\n"):
+        raise UsageError(f"{option} is one character, and {text!r} isn't")
+    return text
+
+
+def _part(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    number, _, of = text.partition("/")
+    if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+        raise UsageError(f"--part {text!r} isn't I/N", hint="--part 1/8 is the first of eight")
+    return int(number), int(of)
+
+
+@group.command("status")
+def status(
+    ctx: typer.Context,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="One import, with its parts and files.")
+    ] = None,
 ) -> None:
-    from motorctl.core.ingest import engine
-    from motorctl.core.ingest.read import reading
-    from motorctl.core.ingest.write import check_acknowledged
+    """Show imports that keep checkpoints: how far they are, and what has become of their records.
 
-    engine.check(sources, options)
-    size = sum(source.size for source in sources) if all(source.size for source in sources) else None
-    started = time.monotonic()
-    async with app.connect() as db:
-        collection, key = db[into], options.plan.key
-        check_acknowledged(collection)
-        # Before anything is read: without a server no record is refused.
-        await db.command("ping")
-        with reading(sources, options.format) as readers:
-            what, dropped = "", False
-            if drop:
-                await engine.peek(readers, options)
-                count = await collection.estimated_document_count()
-                what = f"collection {into} of database {db.name} with {count:,} documents, its indexes and its validator"
-                if not options.dry_run and not app.diagnostics.confirm(f"drop {what}"):
-                    app.diagnostics.info("nothing was dropped, nothing imported")
-                    return
-            # A collection that is dropped has the index of _id, and no other.
-            if key and not (key == ("_id",) if drop else await engine.has_index(collection, key)):
-                app.diagnostics.warning(
-                    f"no index of {into} begins with {', '.join(key)}: each upsert reads the collection"
-                )
+    It reads the collection motorctl_imports of the database and changes nothing.
 
-            async def before() -> None:
-                nonlocal dropped
-                if drop:
-                    await collection.drop()
-                    dropped = True
+    Example:
+      motorctl import status
+      motorctl import status orders/orders.ndjson -o json
+    """
+    from motorctl.commands import import_status
 
-            try:
-                with app.diagnostics.progress(f"importing into {into}", size, unit="bytes") as bar:
-
-                    def progress(_: Source) -> None:
-                        total = account.total
-                        rate = total.read / max(time.monotonic() - started, 0.001)
-                        text = f"{total.read:,} documents, {rate:,.0f}/s"
-                        if total.rejected:
-                            text += f", {total.rejected:,} rejected"
-                        bar.update(done=sum(source.consumed for source in sources), text=text)
-
-                    await engine.run(
-                        collection,
-                        readers,
-                        options,
-                        account,
-                        attempt=app.attempt,
-                        before=before,
-                        progress=progress,
-                    )
-            finally:
-                # After the bar, which a line would tear apart.
-                if drop:
-                    kept = "would drop" if options.dry_run else "nothing was sent: kept"
-                    app.diagnostics.info(f"{'dropped' if dropped else kept} {what}")
+    import_status.status(ctx.obj, name)
 
 
-def _report(app: App, account: Account, *, dry_run: bool) -> None:
-    """Say what became of the records: the summary on stdout, the first rejects on stderr."""
-    total = account.total
-    if account.rejects_path is None or account.rejects_error is not None:
-        for reject in account.first:
-            at = f"{reject.field}: " if reject.field and reject.field not in reject.reason else ""
-            app.diagnostics.warning(f"{reject.file}:{reject.line}: {at}{reject.reason}")
-        if (more := total.rejected - len(account.first)) > 0:
-            app.diagnostics.warning(f"{more:,} more were refused: --rejects PATH keeps them all")
-    if account.too_many(final=True):
-        app.diagnostics.warning(f"more records were refused than --max-errors {account.limit} allows")
-    if dry_run:
-        app.diagnostics.info("dry run: nothing was written")
-    summary = account.summary()
-    if app.output.format in ("json", "ndjson"):
-        app.output.emit(summary)
-    else:
-        _table(app, summary)
+@group.command("forget")
+def forget(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="As `import status` lists it.")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be forgotten, and forget nothing.")
+    ] = False,
+) -> None:
+    """Remove the checkpoints of an import; the data that it imported stays.
 
+    The next run with --resume begins at the first record again.
 
-def _table(app: App, summary: dict[str, Any]) -> None:
-    from motorctl.output import Column
+    Example:
+      motorctl import forget orders/orders.ndjson --yes
+    """
+    from motorctl.commands import import_status
 
-    files = summary["files"]
-    if len(files) > 1:
-        rows = [*files, {"file": "all", **summary}]
-        if app.output.format != "table":
-            app.output.emit(
-                files, [Column("file"), *(Column(name, right=True) for name in (*COUNTS, "bytes"))]
-            )
-            return
-        shown = [{"file": row["file"], **{name: f"{row[name]:,}" for name in COUNTS}} for row in rows]
-        app.output.emit(shown, [Column("file"), *(Column(name, right=True) for name in COUNTS)])
-        return
-    row: dict[str, Any] = {name: f"{summary[name]:,}" for name in COUNTS}
-    size, seconds = summary["bytes"], summary["seconds"]
-    row["size"] = (
-        f"{size} bytes" if size < 1000 else f"{size / 1e3:.1f} kB" if size < 1e6 else f"{size / 1e6:,.1f} MB"
-    )
-    taken = f"{seconds * 1000:.0f} ms" if seconds < 0.1 else f"{seconds:.1f} s"
-    row["time"] = f"{taken} ({summary['documents_per_second']:,} documents a second)"
-    if summary["rejects_file"]:
-        row["rejects file"] = summary["rejects_file"]
-    app.output.emit(row if app.output.format == "table" else [row])
+    import_status.forget(ctx.obj, name, dry_run=dry_run)

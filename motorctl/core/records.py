@@ -296,7 +296,7 @@ def _checked(noun: Noun, model: type[Model], fields: Mapping[str, Any]) -> dict[
     try:
         checked = model.model_validate(dict(fields))
     except ValidationError as error:
-        problems = [_problem(e) for e in error.errors(include_url=False)]
+        problems = [problem(e) for e in error.errors(include_url=False)]
         raise UsageError(
             f"not a {noun.name}: " + "; ".join(f"{p['field']}: {p['reason']}" for p in problems),
             hint=f"fields: {', '.join(noun.model.model_fields)}",
@@ -306,7 +306,7 @@ def _checked(noun: Noun, model: type[Model], fields: Mapping[str, Any]) -> dict[
     return {k: v for k, v in dumped.items() if v is not None} if model is noun.model else dumped
 
 
-def _problem(error: Mapping[str, Any]) -> dict[str, str]:
+def problem(error: Mapping[str, Any]) -> dict[str, str]:
     field = ".".join(map(str, error["loc"])) or "document"
     reason = str(error["msg"]).removeprefix("Value error, ")
     reason = {"Field required": "is missing", "Extra inputs are not permitted": "is not a field"}.get(

@@ -6,10 +6,13 @@ end: read = inserted + updated + unchanged + rejected. Writes the rejects file; 
 
 from __future__ import annotations
 
+import errno
 import os
 import time
+from collections import deque
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -20,7 +23,9 @@ from motorctl.core.ingest.model import Reject
 from motorctl.errors import MotorctlError, UsageError
 
 if TYPE_CHECKING:
-    from motorctl.core.ingest.model import Decoded, Outcome
+    from collections.abc import Callable
+
+    from motorctl.core.ingest.model import Chunk, Decoded, Outcome, Place
 
 __all__ = ["Account", "DefectError", "ErrorLimit", "Tally", "check_rejects_path"]
 
@@ -46,6 +51,15 @@ class Tally:
     updated: int = 0
     unchanged: int = 0
     rejected: int = 0
+
+    def add(self, other: Tally) -> None:
+        """Add another's counts."""
+        self.bytes += other.bytes
+        self.read += other.read
+        self.inserted += other.inserted
+        self.updated += other.updated
+        self.unchanged += other.unchanged
+        self.rejected += other.rejected
 
     @property
     def booked(self) -> int:
@@ -101,27 +115,100 @@ def check_rejects_path(path: str) -> None:
 
 
 @dataclass(slots=True)
+class Entry:
+    """The books of one chunk, from when it is read until the last of its records' fate is known.
+
+    Its rejects wait here for those of the chunks before it, so that the rejects file has the order of
+    the input.
+    """
+
+    chunk: Chunk
+    tally: Tally
+    lines_before: Callable[[], int]
+    rejects: list[Reject] = field(default_factory=list)
+    closed: bool = False
+
+    def sent(self, documents: int) -> None:
+        """Count documents as read: they are handed to writing now."""
+        self.tally.read += documents
+
+    def written(self, decoded: Decoded, outcome: Outcome) -> None:
+        """Book a batch and the server's answer to it."""
+        self.tally.inserted += outcome.inserted
+        self.tally.updated += outcome.updated
+        self.tally.unchanged += outcome.unchanged
+        self.tally.rejected += len(outcome.failures)
+        by_number = {decoded.numbers[failure.position]: failure for failure in outcome.failures}
+        if by_number:
+            self.rejects += [
+                Reject(self.chunk.file, record.line, record.offset, text_of(record), *by_number[number][1:])
+                for number, record in locate(self.chunk, by_number)
+            ]
+
+
+@dataclass(slots=True)
 class Account:
     """The books of one import: counts by file, the first rejects, the rejects file.
 
-    `seen` is how many records were decoded, those not yet handed to writing included. `begun` says that
-    an input was there to be read: an earlier run's rejects file isn't kept from then on.
+    `files` holds what is settled: all chunks of a file up to `places[file]`, in order. The chunks after
+    it have an `Entry` each. `seen` is how many records were decoded, those not yet handed to writing
+    included. `resumed` is how many records an earlier run had settled, and
+    `rejects_bytes` how long the rejects file is with theirs. `begun` says that an input was there to be
+    read: an earlier run's rejects file isn't kept from then on.
     """
 
     rejects_path: str | None = None
     limit: ErrorLimit = field(default_factory=ErrorLimit)
     files: dict[str, Tally] = field(default_factory=dict)
-    first: list[Reject] = field(default_factory=list)
+    places: dict[str, Place] = field(default_factory=dict)
+    read_whole: set[str] = field(default_factory=set)
     seen: int = 0
+    first: list[Reject] = field(default_factory=list)
+    resumed: int | None = None
+    rejects_bytes: int = 0
     begun: bool = False
     rejects_error: MotorctlError | None = None
+    _open: deque[Entry] = field(default_factory=deque)
     _rejects: BinaryIO | None = None
+    _secured: int = 0
     _started: float | None = None
     _ended: float | None = None
 
     def open(self) -> None:
-        """Start the clock."""
+        """Start the clock, and go on with the rejects file of an earlier run, if there is one."""
+        if self.rejects_bytes:
+            self._go_on()
         self._started = time.monotonic()
+
+    def begin(self, chunk: Chunk, lines_before: Callable[[], int] = lambda: 0) -> Entry:
+        """Open the books of the next chunk. `lines_before` counts the lines before its line 1."""
+        size = chunk.end.offset - chunk.offset if chunk.end is not None else len(chunk.data)
+        entry = Entry(chunk, Tally(chunk.file, size), lines_before)
+        self._open.append(entry)
+        return entry
+
+    def decoded(self, entry: Entry, decoded: Decoded) -> None:
+        """Book the records that became no document."""
+        self.seen += len(decoded.ends) + len(decoded.rejects)
+        entry.rejects += decoded.rejects
+        entry.tally.read += len(decoded.rejects)
+        entry.tally.rejected += len(decoded.rejects)
+
+    def end(self, entry: Entry) -> None:
+        """Close the books of a chunk; what is settled up to here is written down."""
+        entry.closed = True
+        while self._open and self._open[0].closed:
+            self._settle(self._open.popleft())
+
+    def _settle(self, entry: Entry) -> None:
+        tally = self.tally(entry.chunk.file)
+        tally.add(entry.tally)
+        if entry.chunk.end is not None:
+            self.places[entry.chunk.file] = entry.chunk.end
+        if entry.rejects:
+            before = entry.lines_before()
+            in_order = sorted(entry.rejects, key=attrgetter("byte_offset"))
+            self._reject([replace(reject, line=reject.line + before) for reject in in_order])
 
     def close(self) -> None:
         """Stop the clock, close the rejects file, and compare what was read with what is booked.
@@ -130,6 +217,11 @@ class Account:
         `DefectError` where a record's fate isn't known, or is known twice.
         """
         self._ended = time.monotonic()
+        while self._open:
+            # No longer in order: what comes after a chunk that isn't whole doesn't move the place.
+            entry = self._open.popleft()
+            if entry.tally.read:
+                self._settle(replace(entry, chunk=replace(entry.chunk, end=None)))
         if self._rejects is not None:
             try:
                 self._rejects.close()
@@ -156,55 +248,25 @@ class Account:
         return self._started is not None
 
     @property
+    def on_their_way(self) -> int:
+        """How many chunks aren't settled."""
+        return len(self._open)
+
+    def whole(self, file: str) -> bool:
+        """Whether a file was read to its end, and all of it is settled."""
+        return file in self.read_whole and all(entry.chunk.file != file for entry in self._open)
+
+    @property
     def total(self) -> Tally:
-        """The counts of all files together."""
+        """The counts of all files together, the chunks that are still open included."""
         total = Tally()
-        for tally in self.files.values():
-            total.bytes += tally.bytes
-            total.read += tally.read
-            total.inserted += tally.inserted
-            total.updated += tally.updated
-            total.unchanged += tally.unchanged
-            total.rejected += tally.rejected
+        for tally in (*self.files.values(), *(entry.tally for entry in self._open)):
+            total.add(tally)
         return total
 
     def tally(self, file: str) -> Tally:
         """The counts of one file."""
         return self.files.setdefault(file, Tally(file))
-
-    def decoded(self, decoded: Decoded) -> None:
-        """Book what decoding refused."""
-        self.seen += len(decoded.documents) + len(decoded.rejects)
-        self.tally(decoded.chunk.file).read += len(decoded.rejects)
-        self._reject(decoded.rejects)
-
-    def sent(self, decoded: Decoded, start: int, stop: int) -> None:
-        """Count documents `start` to `stop` as read: they are handed to writing now."""
-        self.tally(decoded.chunk.file).read += stop - start
-
-    def written(self, decoded: Decoded, outcome: Outcome) -> None:
-        """Book a batch and the server's answer to it."""
-        tally = self.tally(decoded.chunk.file)
-        tally.inserted += outcome.inserted
-        tally.updated += outcome.updated
-        tally.unchanged += outcome.unchanged
-        if outcome.failures:
-            by_number = {decoded.numbers[failure.position]: failure for failure in outcome.failures}
-            self._reject(
-                [
-                    Reject(
-                        decoded.chunk.file,
-                        record.line,
-                        record.offset,
-                        text_of(record),
-                        by_number[number].stage,
-                        by_number[number].field,
-                        by_number[number].reason,
-                        by_number[number].code,
-                    )
-                    for number, record in locate(decoded.chunk, by_number)
-                ]
-            )
 
     def too_many(self, *, final: bool = False) -> bool:
         """Whether the rejects have passed the limit."""
@@ -226,7 +288,7 @@ class Account:
             "seconds": round(seconds, 3),
             "documents_per_second": round(total.read / seconds) if seconds > 0 else 0,
             "rejects_file": self.rejects_path if total.rejected else None,
-            "resumed_from": None,
+            "resumed_from": self.resumed,
             "files": [
                 {
                     "file": tally.file,
@@ -242,18 +304,46 @@ class Account:
         }
 
     def _reject(self, rejects: list[Reject]) -> None:
-        for reject in rejects:
-            self.tally(reject.file).rejected += 1
-            if len(self.first) < FIRST_REJECTS:
-                self.first.append(reject)
-        if rejects and self.rejects_path is not None and self.rejects_error is None:
+        self.first += rejects[: FIRST_REJECTS - len(self.first)]
+        if self.rejects_path is None or self.rejects_error is not None:
+            return
+        try:
+            if self._rejects is None:
+                self._rejects = Path(self.rejects_path).open("wb")  # noqa: SIM115  # closed in close()
+            lines = b"".join(orjson.dumps(asdict(reject)) + b"\n" for reject in rejects)
+            self._rejects.write(lines)
+            self._rejects.flush()
+            self.rejects_bytes += len(lines)
+        except OSError as error:
+            self._keep_error(error)
+
+    def _go_on(self) -> None:
+        """Cut the rejects file to what an earlier run had settled, and go on behind it."""
+        assert self.rejects_path is not None
+        try:
+            self._rejects = Path(self.rejects_path).open("r+b")  # noqa: SIM115  # closed in close()
+            if self._rejects.seek(0, os.SEEK_END) < self.rejects_bytes:
+                raise MotorctlError(
+                    f"the rejects file {self.rejects_path} is shorter than the earlier run left it",
+                    hint="put it back as it was, or import anew after `motorctl import forget`",
+                )
+            self._rejects.truncate(self.rejects_bytes)
+            self._rejects.seek(self.rejects_bytes)
+        except OSError as error:
+            self._keep_error(error)
+            assert self.rejects_error is not None
+            raise self.rejects_error from error
+
+    def secure(self) -> int:
+        """Bring the rejects to the disk, before a checkpoint counts on them; return how many bytes they are."""
+        if self._rejects is not None and self._secured != self.rejects_bytes:
             try:
-                if self._rejects is None:
-                    self._rejects = Path(self.rejects_path).open("wb")  # noqa: SIM115  # closed in close()
-                self._rejects.write(b"".join(orjson.dumps(asdict(reject)) + b"\n" for reject in rejects))
-                self._rejects.flush()
+                os.fsync(self._rejects.fileno())
             except OSError as error:
-                self._keep_error(error)
+                if error.errno != errno.EINVAL:  # a pipe, or /dev/null
+                    self._keep_error(error)
+            self._secured = self.rejects_bytes
+        return self.rejects_bytes
 
     def _keep_error(self, error: OSError) -> None:
         if self.rejects_error is None:

@@ -1,78 +1,79 @@
 """Chunk to BSON: parse, type and encode, and say of each record that can't be why.
 
-A pure function of a chunk and a plan, both picklable, and so is what it returns: it runs as well in
-another process. It never waits, connects or counts.
+A pure function of a chunk and a plan, both picklable, and so is what it returns: it runs in another
+process as well as in this one. It never waits, connects or counts.
 """
 
 from __future__ import annotations
 
-import os
-import time
-from functools import lru_cache
-from itertools import count
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import bson
 import orjson
 from bson.errors import BSONError
 
 from motorctl.core import extjson
-from motorctl.core.ingest import delimited, types
-from motorctl.core.ingest.model import Chunk, Decoded, Plan, Reject
+from motorctl.core.ingest import shape, table
+from motorctl.core.ingest.model import Chunk, Decoded, Plan, RecordError, Reject
 from motorctl.core.ingest.split import records
-from motorctl.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator
+    from collections.abc import Callable, Container, Iterator, Sequence
 
-    from motorctl.core.ingest.model import Record, Stage
+    from motorctl.core.ingest.model import Record
 
-__all__ = ["columns", "decode", "locate", "text_of"]
+__all__ = ["decode", "locate", "text_of"]
 
 # What a server takes (`maxBsonObjectSize`).
 DOCUMENT_LIMIT = 16 * 1024 * 1024
 _ID_ELEMENT = b"\x07_id\x00"
 _ID_LENGTH = len(_ID_ELEMENT) + 12
-_MACHINE = os.urandom(5)
-_counter = count(int.from_bytes(os.urandom(3)))
+# A document or array within another is a type, a name, a length and an end: seven bytes at least.
+_MAYBE_DEEP = 7 * extjson.DEPTH_LIMIT
+# The types that hold others: document, array, code with a scope.
+_NESTED = (b"\x03", b"\x04", b"\x0f")
+_AT_ONCE = ("lines", "array")
+_AT_A_TIME = 100
+_UNFIT = (BSONError, OverflowError, ValueError, RecursionError)
 
-
-class _RejectedError(Exception):
-    def __init__(self, stage: Stage, field: str | None, reason: str) -> None:
-        super().__init__(reason)
-        self.stage: Stage = stage
-        self.field = field
-        self.reason = reason
+Document = dict[str, Any]
+T = TypeVar("T")
+U = TypeVar("U")
 
 
 def decode(chunk: Chunk, plan: Plan) -> Decoded:
-    """Turn a chunk's records into BSON documents and rejects.
+    """Turn a chunk's records into BSON documents and rejects: each record is one or the other.
 
-    Each record is one or the other. In insert mode a document without `_id` gets one here, so that
-    sending it again can't insert it twice.
+    In insert mode a document without `_id` gets one here, made of the chunk's `identity` and the place
+    of its record: sent again, even by another run, it is the same document.
     """
-    result = Decoded(chunk)
-    errors: dict[int, _RejectedError] = {}
-    for number, parsed in _parsed(chunk, plan):
-        try:
-            if isinstance(parsed, _RejectedError):
-                raise parsed
-            raw = _encode(parsed)
-            if plan.mode == "insert":
-                if "_id" not in parsed:
-                    result.generated.add(len(result.documents))
-                    raw = _with_id(raw)
-            else:
-                result.filters.append(_filter(parsed, plan.key))
-        except _RejectedError as error:
-            errors[number] = error
-        else:
-            result.documents.append(raw)
-            result.numbers.append(number)
-    if errors:
-        for number, record in locate(chunk, errors):
-            result.rejects.append(_reject(chunk.file, record, errors[number]))
-    return result
+    at_once = _at_once(chunk, plan)
+    documents, encoded, errors = (*at_once, {}) if at_once is not None else _carefully(chunk, plan)
+    keys: list[bytes] = []
+    if plan.key:
+        keyed, errors = _each(
+            list(zip(documents, encoded, strict=True)),
+            errors,
+            lambda pair: (pair[1], _filter(pair[0], plan.key)),
+        )
+        encoded, keys = [raw for raw, _ in keyed], [key for _, key in keyed]
+    numbers = _numbers(len(encoded), errors)
+    generated: list[int] = []
+    if plan.mode == "insert":
+        generated = [position for position, document in enumerate(documents) if "_id" not in document]
+        for position in generated:
+            encoded[position] = _with_id(encoded[position], chunk, numbers[position])
+    return Decoded(
+        b"".join(encoded),
+        list(accumulate(map(len, encoded))),
+        numbers,
+        keys,
+        frozenset(generated) if len(generated) < len(encoded) else range(len(encoded)),
+        [_reject(chunk.file, record, errors[number]) for number, record in locate(chunk, errors)]
+        if errors
+        else [],
+    )
 
 
 def locate(chunk: Chunk, numbers: Container[int]) -> Iterator[tuple[int, Record]]:
@@ -85,47 +86,117 @@ def text_of(record: Record) -> str:
     return record.text.rstrip(b"\r").decode(errors="backslashreplace")
 
 
-def _reject(file: str, record: Record, error: _RejectedError) -> Reject:
+def _reject(file: str, record: Record, error: RecordError) -> Reject:
     return Reject(file, record.line, record.offset, text_of(record), error.stage, error.field, error.reason)
+
+
+def _numbers(good: int, errors: Container[int]) -> list[int]:
+    """The records' numbers that are left: those of no error, in order."""
+    numbers: list[int] = []
+    number = 0
+    while len(numbers) < good:
+        if number not in errors:
+            numbers.append(number)
+        number += 1
+    return numbers
+
+
+def _each(
+    items: Sequence[T], errors: dict[int, RecordError], change: Callable[[T], U]
+) -> tuple[list[U], dict[int, RecordError]]:
+    """Change what is left of the records one by one, and add those that can't be to the errors."""
+    changed: list[U] = []
+    found = dict(errors)
+    for number, item in zip(_numbers(len(items), errors), items, strict=True):
+        try:
+            changed.append(change(item))
+        except RecordError as error:
+            found[number] = error
+    return changed, found
 
 
 # -- parsing ----------------------------------------------------------------------------------------------
 
 
-def _parsed(chunk: Chunk, plan: Plan) -> Iterator[tuple[int, dict[str, Any] | _RejectedError]]:
-    """Yield each record's number in the chunk, and its document or what is wrong with it."""
-    if chunk.broken:
-        yield 0, _RejectedError("parse", None, chunk.broken)
-    elif chunk.layout == "delimited":
-        yield from _rows(chunk, plan)
-    elif chunk.layout == "lines":
-        yield from enumerate(map(_document, filter(bytes.strip, chunk.data.split(b"\n"))))
-    else:
-        documents = _whole_array(chunk.data) if chunk.layout == "array" else None
-        if documents is not None:
-            yield from enumerate(map(_converted, documents))
-        else:
-            yield from enumerate(_document(record.text) for record in records(chunk))
+def _at_once(chunk: Chunk, plan: Plan) -> tuple[list[Document], list[bytes]] | None:
+    """Parse and encode a chunk in which nothing is wrong or rare; None when something is, or may be.
 
-
-def _whole_array(data: bytes) -> list[Any] | None:
-    """Parse a chunk of an array in one go: None when a record in it is malformed."""
-    inner = data.rstrip()
-    if inner.endswith(b","):
-        inner = inner[:-1]
-    try:
-        documents: list[Any] = orjson.loads(b"[%b]" % inner)
-    except orjson.JSONDecodeError:
+    The hot path of an import: no step of it looks at a value in Python but where a typed one stands. A
+    hundred documents at a time go all the way: they fit into a processor's own cache, where each step
+    finds them.
+    """
+    # An escaped `$` is one that counting doesn't see.
+    if chunk.layout not in _AT_ONCE or chunk.broken or b"\\u0024" in chunk.data:
         return None
-    return documents or None
-
-
-def _document(text: bytes) -> dict[str, Any] | _RejectedError:
+    if plan.strict or plan.legacy or shape.shapes(plan):
+        return None
+    documents: list[Document] = []
+    encoded: list[bytes] = []
+    layout: extjson.Layout = {}
     try:
-        return _converted(orjson.loads(text))
+        for parsed, marks in _parsed(chunk):
+            if not extjson.convert_many(parsed, marks, layout):
+                return None
+            documents += parsed
+            encoded += map(bson.encode, parsed)
+        for position, raw in enumerate(encoded):
+            if len(raw) > _MAYBE_DEEP:
+                _check(documents[position], raw)
+    except (orjson.JSONDecodeError, RecordError, *_UNFIT):
+        return None
+    return documents, encoded
+
+
+def _parsed(chunk: Chunk) -> Iterator[tuple[list[Document], int]]:
+    """Parse the documents of a chunk a few at a time, each with the number of their `"$`."""
+    if chunk.layout == "lines":
+        lines = list(filter(bytes.strip, chunk.data.split(b"\n")))
+        for start in range(0, len(lines), _AT_A_TIME):
+            some = lines[start : start + _AT_A_TIME]
+            yield list(map(orjson.loads, some)), b"\n".join(some).count(b'"$')
+    else:
+        inner = chunk.data.strip()
+        whole = orjson.loads(b"[%b]" % (inner[:-1] if inner.endswith(b",") else inner))
+        yield whole, chunk.data.count(b'"$')
+
+
+def _carefully(chunk: Chunk, plan: Plan) -> tuple[list[Document], list[bytes], dict[int, RecordError]]:
+    """Parse, shape and encode a chunk in which anything may be wrong."""
+    documents, errors = _documents(chunk, plan)
+    if shape.shapes(plan):
+        documents, errors = _each(documents, errors, lambda document: shape.shape(document, plan))
+    encoded, found = _each(documents, errors, _encoded)
+    if len(found) > len(errors):
+        kept = set(_numbers(len(encoded), found))
+        numbers = _numbers(len(documents), errors)
+        documents = [document for number, document in zip(numbers, documents, strict=True) if number in kept]
+    return documents, encoded, found
+
+
+def _documents(chunk: Chunk, plan: Plan) -> tuple[list[Document], dict[int, RecordError]]:
+    """Parse and type a chunk: the documents of the good records in order, and the others' errors."""
+    if chunk.broken:
+        return [], {0: RecordError("parse", None, chunk.broken)}
+    if chunk.layout == "delimited":
+        return table.documents(chunk, plan)
+    if chunk.layout == "lines":
+        texts = list(filter(bytes.strip, chunk.data.split(b"\n")))
+    else:
+        texts = [record.text for record in records(chunk)]
+    return _each(texts, {}, lambda text: _document(text, plan))
+
+
+def _document(text: bytes, plan: Plan) -> Document:
+    try:
+        document = extjson.loads(text, legacy=plan.legacy, strict=plan.strict, deprecated=True)
+    except extjson.ExtendedJSONError as error:
+        raise RecordError("type", error.field, error.reason) from None
     except orjson.JSONDecodeError as error:
         reason = "nothing stands between two commas" if not text.strip() else _json_reason(error)
-        return _RejectedError("parse", None, reason)
+        raise RecordError("parse", None, reason) from None
+    if type(document) is not dict:
+        raise RecordError("parse", None, "not an object")
+    return document
 
 
 def _json_reason(error: orjson.JSONDecodeError) -> str:
@@ -133,38 +204,48 @@ def _json_reason(error: orjson.JSONDecodeError) -> str:
     return f"not JSON: {reason} at character {error.pos + 1}" if error.doc else f"not JSON: {reason}"
 
 
-def _converted(parsed: Any) -> dict[str, Any] | _RejectedError:
-    try:
-        document = extjson.to_bson_values(parsed)
-    except extjson.ExtendedJSONError as error:
-        return _RejectedError("type", error.field, error.reason)
-    if type(document) is not dict:
-        return _RejectedError("parse", None, "not an object")
-    return document
+# -- encoding ---------------------------------------------------------------------------------------------
 
 
-def _encode(document: dict[str, Any]) -> bytes:
+def _encoded(document: Document) -> bytes:
     try:
-        raw = bson.encode(document)
-    except (BSONError, OverflowError, ValueError) as error:
-        raise _RejectedError("type", None, str(error)) from None
-    if len(raw) > DOCUMENT_LIMIT - _ID_LENGTH:
-        raise _RejectedError(
-            "type", None, f"a document of {len(raw)} bytes: the server takes {DOCUMENT_LIMIT}"
-        )
+        raw = extjson.encode(document)
+    except _UNFIT as error:
+        raise RecordError("type", None, str(error)) from None
+    _check(document, raw)
     return raw
 
 
-def _with_id(raw: bytes) -> bytes:
-    """Put a new ObjectId in front of a document: its time, this process, a counter.
+def _check(document: Document, raw: bytes) -> None:
+    """Raise `RecordError` for a document that is larger or deeper than a server takes."""
+    if len(raw) > DOCUMENT_LIMIT - _ID_LENGTH:
+        reason = f"a document of {len(raw)} bytes: the server takes {DOCUMENT_LIMIT}"
+        raise RecordError("type", None, reason)
+    # Each level has its mark among the bytes: few marks, few levels. Only many are worth a walk.
+    if sum(map(raw.count, _NESTED)) >= extjson.DEPTH_LIMIT and _levels(document) > extjson.DEPTH_LIMIT:
+        raise RecordError("type", None, extjson.NestingError().reason)
 
-    bson's own ObjectId() and a second dictionary cost as much as the rest of encoding.
+
+def _levels(document: Document) -> int:
+    """Count how many documents and arrays stand within each other, the outermost too."""
+    levels = 0
+    inner: list[Any] = [document]
+    while inner := [value for value in inner if isinstance(value, dict | list)]:
+        levels += 1
+        inner = [value for outer in inner for value in (outer.values() if isinstance(outer, dict) else outer)]
+    return levels
+
+
+def _with_id(raw: bytes, chunk: Chunk, number: int) -> bytes:
+    """Put an ObjectId in front of a document: the chunk's identity, and where the record stands.
+
+    Each record takes a byte at least, so no two of a file have the same sum of offset and number.
     """
-    identity = int(time.time()).to_bytes(4) + _MACHINE + (next(_counter) & 0xFFFFFF).to_bytes(3)
+    identity = chunk.identity + (chunk.offset + number).to_bytes(5)
     return (len(raw) + _ID_LENGTH).to_bytes(4, "little") + _ID_ELEMENT + identity + raw[4:]
 
 
-def _filter(document: dict[str, Any], key: tuple[str, ...]) -> bytes:
+def _filter(document: Document, key: tuple[str, ...]) -> bytes:
     """Encode the filter that finds a document by its key. A record without it is a reject."""
     query = {}
     for name in key:
@@ -172,101 +253,6 @@ def _filter(document: dict[str, Any], key: tuple[str, ...]) -> bytes:
         for part in name.split("."):
             value = value.get(part) if type(value) is dict else None
         if value is None:
-            raise _RejectedError("type", name, f"lacks the key {name}")
+            raise RecordError("type", name, f"lacks the key {name}")
         query[name] = {"$eq": value}
     return bson.encode(query)
-
-
-# -- delimited text ---------------------------------------------------------------------------------------
-
-
-class _Column(NamedTuple):
-    name: str
-    path: tuple[str, ...]
-    convert: Callable[[str], Any]
-
-
-@lru_cache(maxsize=8)
-def columns(header: tuple[str, ...], plan: Plan) -> tuple[_Column, ...]:
-    """Find out how each column is read.
-
-    Raises `UsageError` when a type is given for a field that the header doesn't have.
-    """
-    kinds = dict(plan.types)
-    if missing := [name for name in kinds if name not in header]:
-        raise UsageError(
-            f"--types names {missing[0]!r}, which no column has", hint=f"columns are {', '.join(header)}"
-        )
-    return tuple(
-        _Column(name, tuple(name.split(".")), types.converter(kinds.get(name, "auto"))) for name in header
-    )
-
-
-def _rows(chunk: Chunk, plan: Plan) -> Iterator[tuple[int, dict[str, Any] | _RejectedError]]:
-    layout = columns(chunk.header, plan)
-    nested = any(len(column.path) > 1 for column in layout)
-    converters = [column.convert for column in layout]
-    # Nothing to leave out and nothing to replace: a row becomes a document in one go.
-    plain = plan.null is None and not plan.ignore_blanks
-    for number, row in enumerate(_cells(chunk)):
-        if isinstance(row, _RejectedError):
-            yield number, row
-        elif len(row) != len(layout):
-            reason = f"{len(row)} cells where the header has {len(layout)}"
-            yield number, _RejectedError("parse", None, reason)
-        else:
-            document: dict[str, Any] | _RejectedError
-            try:
-                values = (
-                    [convert(text) for convert, text in zip(converters, row, strict=True)] if plain else ()
-                )
-                document = dict(zip(chunk.header, values, strict=True))
-            except ValueError:
-                # Some cell isn't of its type, or cells are to be left out or replaced.
-                document = _cell_by_cell(row, layout, plan)
-            yield number, _nest(document, layout) if nested and isinstance(document, dict) else document
-
-
-def _cell_by_cell(row: list[str], layout: tuple[_Column, ...], plan: Plan) -> dict[str, Any] | _RejectedError:
-    document: dict[str, Any] = {}
-    for column, text in zip(layout, row, strict=True):
-        if text == plan.null:
-            document[column.name] = None
-        elif text or not plan.ignore_blanks:
-            try:
-                document[column.name] = column.convert(text)
-            except ValueError as error:
-                return _RejectedError("type", column.name, str(error))
-    return document
-
-
-def _cells(chunk: Chunk) -> Iterable[list[str] | _RejectedError]:
-    data, delimiter = chunk.data, chunk.delimiter
-    if b'"' not in data:
-        try:
-            lines = data.decode().split("\n")
-        except UnicodeDecodeError:
-            pass
-        else:
-            return [line.rstrip("\r").split(delimiter) for line in lines if line.strip("\r")]
-    return (_row(record, delimiter) for record in records(chunk))
-
-
-def _row(record: Record, delimiter: str) -> list[str] | _RejectedError:
-    if record.broken:
-        return _RejectedError("parse", None, record.broken)
-    try:
-        return delimited.cells(record.text.decode(), delimiter)
-    except UnicodeDecodeError as error:
-        return _RejectedError("parse", None, f"not UTF-8 at byte {error.start + 1} of the record")
-
-
-def _nest(document: dict[str, Any], layout: tuple[_Column, ...]) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for column in layout:
-        if column.name in document:
-            inner = result
-            for part in column.path[:-1]:
-                inner = inner.setdefault(part, {})
-            inner[column.path[-1]] = document[column.name]
-    return result

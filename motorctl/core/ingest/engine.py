@@ -1,37 +1,53 @@
 """The import, joined: take chunks, decode them, write with batches in flight, account.
 
-Memory is bounded: a few chunks wait between reading and decoding, and as many batches are on their way
-to the server as `in_flight` says. Whatever ends an import, the batches on their way are waited for and
-booked before it ends.
+    reader thread --Chunk--> decode (worker processes, in parallel) --Decoded--> batches in flight
+
+Chunks are decoded in any order and written in the order of the input. Memory is bounded: a few chunks
+wait between the parts, and as many batches are on their way to the server as `in_flight` says. Whatever
+ends an import, the batches on their way are waited for and booked before it ends.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+import os
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
-from motorctl.core.driver import list_indexes, once
-from motorctl.core.ingest.decode import columns, decode
-from motorctl.core.ingest.model import Plan
+from motorctl.core.driver import once
+from motorctl.core.ingest import table
+from motorctl.core.ingest.checkpoint import WINDOW, Mark
+from motorctl.core.ingest.decode import decode
+from motorctl.core.ingest.flight import Flight
+from motorctl.core.ingest.model import Plan, Reading
 from motorctl.core.ingest.split import split
-from motorctl.core.ingest.write import NO_ANSWER, Writer, check_acknowledged, lost
+from motorctl.core.ingest.write import Writer, batches, check_acknowledged
 from motorctl.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from motorctl.client import Collection
     from motorctl.core.driver import Attempt
-    from motorctl.core.ingest.account import Account
-    from motorctl.core.ingest.model import Chunk, Decoded, Outcome
+    from motorctl.core.ingest.account import Account, Entry
+    from motorctl.core.ingest.checkpoint import Checkpoint, How
+    from motorctl.core.ingest.model import Chunk, Decoded
     from motorctl.core.ingest.read import Reader
     from motorctl.core.ingest.source import Source
+    from motorctl.core.workers import Workers
 
-__all__ = ["Options", "check", "has_index", "peek", "run"]
+__all__ = ["Options", "check", "peek", "run"]
 
 # After Ctrl-C nobody waits longer than this for the replies to the batches on their way.
 LAST_REPLY_SECONDS = 10.0
+LAST_SAVE_SECONDS = 5.0
+# Two keep one connection's server busy; a third hides what lies between two answers.
+IN_FLIGHT = 3
+# Below this many bytes of input worker processes cost more than they bring: they take 60 ms to start.
+WORKERS_PAY = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +55,12 @@ class Options:
     """How an import goes about it."""
 
     plan: Plan = field(default_factory=Plan)
-    format: str = "auto"
+    reading: Reading = field(default_factory=Reading)
     batch_size: int = 1000
-    in_flight: int = 2
+    in_flight: int = IN_FLIGHT
     ordered: bool = False
     dry_run: bool = False
+    bypass_validation: bool = False
 
 
 def check(sources: Sequence[Source], options: Options) -> None:
@@ -55,7 +72,7 @@ def check(sources: Sequence[Source], options: Options) -> None:
     for source in sources:
         if source.stream is None:
             probe = type(source)(source.name)
-            _check_chunk(next(split(probe, options.format), None), options.plan)
+            _check_chunk(next(split(probe, options.reading), None), options.plan)
 
 
 async def peek(readers: Sequence[Reader], options: Options) -> None:
@@ -68,20 +85,15 @@ def _check_chunk(chunk: Chunk | None, plan: Plan) -> None:
     if chunk is None:
         return
     if chunk.layout == "delimited":
-        columns(chunk.header, plan)
+        try:
+            table.check(chunk, plan)
+        except UsageError as error:
+            raise UsageError(f"{chunk.file}: {error.message}", hint=error.hint, file=chunk.file) from error
     elif plan.types or plan.null is not None or plan.ignore_blanks:
         raise UsageError(
             f"--types, --null and --ignore-blanks are for CSV and TSV, and {chunk.file} is JSON",
             hint='in JSON a value says its type: {"$date": "2024-01-31T00:00:00Z"}',
         )
-
-
-async def has_index(collection: Collection, key: Sequence[str]) -> bool:
-    """Whether an index begins with the fields of a key, so that finding by it doesn't read everything."""
-    wanted = set(key)
-    return wanted == {"_id"} or any(
-        wanted == set(list(index["key"])[: len(wanted)]) for index in await list_indexes(collection)
-    )
 
 
 async def run(
@@ -90,6 +102,9 @@ async def run(
     options: Options,
     account: Account,
     *,
+    workers: Workers | None = None,
+    checkpoint: Checkpoint | None = None,
+    identities: Sequence[bytes] = (),
     attempt: Attempt = once,
     before: Callable[[], Awaitable[None]] | None = None,
     progress: Callable[[Source], None] = lambda _: None,
@@ -100,140 +115,240 @@ async def run(
     The books are right whether this returns, raises or is cancelled. Raises `UsageError` for an input
     that can't be read as what it is or a write concern without an answer, `MotorctlError` for damaged
     input or a rejects file that can't be written, and the driver's error when the server is lost.
-    `attempt` awaits the sending of a batch, and does so again where that may help; `before` is awaited
-    once, right before the first batch is sent; `progress` is called after each chunk. When cancelled,
-    it waits `last_reply_seconds` for the batches on their way.
+    `workers` decode once there is enough to do for them, whoever starts them; `checkpoint` keeps how far
+    the import came; `identities` begin the `_id`s that are made, one for each reader. `attempt` awaits
+    the sending of a batch, and does so again where that may help; `before` is awaited once, right before
+    the first batch is sent; `progress` is called after each chunk. When cancelled, it waits
+    `last_reply_seconds` for the batches on their way.
     """
     check_acknowledged(collection)
-    writer = Writer(collection, options.plan, ordered=options.ordered, attempt=attempt)
-    flight = _Flight(account, 1 if options.ordered else options.in_flight, before)
+    writer = Writer(
+        collection,
+        options.plan,
+        ordered=options.ordered,
+        attempt=attempt,
+        bypass_validation=options.bypass_validation,
+    )
+    flight = Flight(account, 1 if options.ordered else options.in_flight)
+    depth = (workers.count if workers else 0) + 2
+    doubtful = checkpoint.doubtful if checkpoint else 0
+    line = _Line(readers, options, account, workers, identities, depth=depth, doubtful=doubtful)
+    keeper = _Keeper(account, readers, checkpoint)
+    how: How = "stopped"
+    reason: str | None = None
     account.open()
     try:
         try:
-            await _import(readers, writer, options, account, flight, progress)
-        except Exception:
+            await _import(line, writer, options, account, flight, keeper, checkpoint, before, progress)
+        except Exception as error:
+            how, reason = "failed", str(error)
             await flight.land()
             raise
         await flight.land()
+        flight.check()
+        if account.too_many():
+            how, reason = "failed", f"more records were refused than --max-errors {account.limit} allows"
+        else:
+            how = "done"
     finally:
+        line.close()
         # Only one that is cancelled has batches on their way here; a second Ctrl-C doesn't wait for them.
         try:
             await flight.land(last_reply_seconds)
         finally:
             flight.abandon()
-            account.close()
-    flight.check()
+            try:
+                await keeper.finish(how, reason)
+            finally:
+                account.close()
 
 
 async def _import(
-    readers: Sequence[Reader],
+    line: _Line,
     writer: Writer,
     options: Options,
     account: Account,
-    flight: _Flight,
+    flight: Flight,
+    keeper: _Keeper,
+    checkpoint: Checkpoint | None,
+    before: Callable[[], Awaitable[None]] | None,
     progress: Callable[[Source], None],
 ) -> None:
-    for reader in readers:
-        source = reader.source
-        tally = account.tally(source.name)
-        try:
-            _check_chunk(await reader.peek(), options.plan)
-            account.begun = True
-            async for chunk in reader:
-                await _import_chunk(chunk, writer, options, account, flight)
-                tally.bytes = source.read
-                progress(source)
-                if account.too_many():
-                    return
-        finally:
-            tally.bytes = source.read
-
-
-async def _import_chunk(
-    chunk: Chunk, writer: Writer, options: Options, account: Account, flight: _Flight
-) -> None:
-    decoded = decode(chunk, options.plan)
-    account.decoded(decoded)
-    for start, stop in _batches(len(decoded.documents), options.batch_size):
+    begun = False
+    while (item := await line.next()) is not None:
+        entry, source, decoding, doubtful = item
+        decoded = await decoding
+        account.decoded(entry, decoded)
+        write = partial(writer.write, doubtful=doubtful)
+        await keeper.ahead()
+        for start, stop in batches(decoded, options.batch_size):
+            if account.too_many():
+                return
+            if not begun:
+                begun = True
+                if before is not None and not options.dry_run:
+                    await before()
+                await writer.prepare()
+                if checkpoint is not None:
+                    await checkpoint.begin()
+            if options.dry_run:
+                entry.sent(stop - start)
+                entry.written(decoded, await writer.rehearse(decoded, start, stop))
+            else:
+                await flight.send(write, entry, decoded, start, stop)
+        flight.all_sent(entry)
+        flight.check()
+        progress(source)
         if account.too_many():
             return
-        if options.dry_run:
-            account.sent(decoded, start, stop)
-            account.written(decoded, await writer.rehearse(decoded, start, stop))
-        else:
-            await flight.send(writer, decoded, start, stop)
-    flight.check()
-    # A long run of rejects sends nothing: Ctrl-C must get its turn all the same.
-    await asyncio.sleep(0)
 
 
-def _batches(documents: int, size: int) -> list[tuple[int, int]]:
-    """Cut a number of documents into batches of nearly the same size, none above `size`."""
-    count = -(-documents // size)
-    return [(documents * i // count, documents * (i + 1) // count) for i in range(count)]
-
-
-class _Flight:
-    """The batches on their way: at most `limit`, and no two with the same key.
-
-    Two records with one key in different batches would race: the older could win, or both be inserted
-    where no unique index stands in the way.
-    """
+class _Line:
+    """The chunks of all inputs on their way through decoding, at most `depth` of them, in order."""
 
     def __init__(
-        self, account: Account, limit: int, before: Callable[[], Awaitable[None]] | None = None
+        self,
+        readers: Sequence[Reader],
+        options: Options,
+        account: Account,
+        workers: Workers | None,
+        identities: Sequence[bytes],
+        *,
+        depth: int,
+        doubtful: int,
     ) -> None:
+        self._doubtful = doubtful
+        self._readers = readers
+        self._plan = options.plan
         self._account = account
-        self._limit = limit
-        self._before = before
-        self._keys: dict[asyncio.Task[Outcome], frozenset[bytes]] = {}
-        self._batches: dict[asyncio.Task[Outcome], tuple[Decoded, int, int]] = {}
-        self._error: Exception | None = None
+        self._workers = workers
+        self._identities = identities or fresh_identities(len(readers))
+        self._queue: asyncio.Queue[_Item | Exception | None] = asyncio.Queue(depth)
+        self._feeder: asyncio.Task[None] | None = None
+        self._bytes = 0
 
-    async def send(self, writer: Writer, decoded: Decoded, start: int, stop: int) -> None:
-        """Send a batch as soon as there is room for it."""
-        keys = frozenset(decoded.filters[start:stop])
-        while len(self._batches) >= self._limit or any(not keys.isdisjoint(k) for k in self._keys.values()):
-            await self._settle(asyncio.FIRST_COMPLETED)
-        self.check()
-        if self._before is not None:
-            before, self._before = self._before, None
-            await before()
-        self._account.sent(decoded, start, stop)
-        task = asyncio.create_task(writer.write(decoded, start, stop))
-        self._keys[task] = keys
-        self._batches[task] = (decoded, start, stop)
+    async def next(self) -> _Item | None:
+        """Wait for the next chunk; None at the end. Raises what reading raises."""
+        if self._feeder is None:
+            self._feeder = asyncio.create_task(self._feed())
+        item = await self._queue.get()
+        if isinstance(item, Exception):
+            raise item
+        return item
 
-    def check(self) -> None:
-        """Raise what keeps the import from going on, if anything does."""
-        if self._error is not None:
-            raise self._error
-        if self._account.rejects_error is not None:
-            raise self._account.rejects_error
+    def close(self) -> None:
+        """Let go of what is still being read and decoded."""
+        if self._feeder is not None:
+            self._feeder.cancel()
+        while not self._queue.empty():
+            item = self._queue.get_nowait()
+            if isinstance(item, tuple):
+                item.decoding.cancel()
 
-    async def land(self, seconds: float | None = None) -> None:
-        """Wait for the batches on their way and book them; what isn't answered in `seconds` is lost."""
-        while self._batches:
-            if not await self._settle(asyncio.ALL_COMPLETED, seconds):
-                self.abandon()
+    async def _feed(self) -> None:
+        try:
+            for reader, identity in zip(self._readers, self._identities, strict=True):
+                await self._feed_from(reader, identity)
+        except Exception as error:  # noqa: BLE001  # raised again in `next`, after the chunks before it
+            await self._queue.put(error)
+        else:
+            await self._queue.put(None)
 
-    def abandon(self) -> None:
-        """Book what is still on its way: by its answer if there is one, else as lost."""
-        for task, (decoded, start, stop) in self._batches.items():
-            if task.done() and not task.cancelled():
-                self._account.written(decoded, task.result())
-            else:
-                task.cancel()
-                self._account.written(decoded, lost(start, stop, NO_ANSWER, TimeoutError()))
-        self._batches.clear()
+    async def _feed_from(self, reader: Reader, identity: bytes) -> None:
+        source = reader.source
+        self._account.tally(source.name)
+        _check_chunk(await reader.peek(), self._plan)
+        self._account.begun = True
+        async for found in reader:
+            chunk = replace(found, identity=identity)
+            entry = self._account.begin(chunk, partial(_lines_before, reader, chunk))
+            self._doubtful -= 1
+            self._bytes += len(chunk.data)
+            decoding = asyncio.create_task(self._decode(chunk))
+            await self._queue.put(_Item(entry, source, decoding, self._doubtful >= 0))
+        self._account.read_whole.add(source.name)
 
-    async def _settle(self, until: str, seconds: float | None = None) -> bool:
-        done, _ = await asyncio.wait(self._batches, timeout=seconds, return_when=until)
-        for task in done:
-            decoded, _, _ = self._batches.pop(task)
-            del self._keys[task]
-            outcome = task.result()
-            self._account.written(decoded, outcome)
-            if outcome.error is not None and self._error is None:
-                self._error = outcome.error
-        return bool(done)
+    async def _decode(self, chunk: Chunk) -> Decoded:
+        workers = self._workers
+        if workers is None or not (workers.running or self._bytes > WORKERS_PAY):
+            return decode(chunk, self._plan)
+        if not workers.running:
+            workers.start()
+        decoded: Decoded = await workers.call("motorctl.core.ingest.decode:decode", chunk, self._plan)
+        return decoded
+
+
+def _lines_before(reader: Reader, chunk: Chunk) -> int:
+    """Count the lines before the range of a file that is a part: it is counted only when a record is refused."""
+    return reader.source.lines_before(chunk.offset) + 1 - chunk.line if reader.in_range(chunk) else 0
+
+
+class _Item(NamedTuple):
+    entry: Entry
+    source: Source
+    decoding: asyncio.Task[Decoded]
+    doubtful: bool
+
+
+def fresh_identities(count: int) -> list[bytes]:
+    """Make the beginnings of `_id`s for the inputs of one run: seconds and three random bytes.
+
+    The rest of an ObjectId is where the record stands, so each input has a second of its own.
+    """
+    now, chance = int(time.time()), os.urandom(3)
+    return [(now + number).to_bytes(4) + chance for number in range(count)]
+
+
+class _Keeper:
+    """Keeps checkpoints as the import goes on, and the import from running too far ahead of them."""
+
+    def __init__(self, account: Account, readers: Sequence[Reader], checkpoint: Checkpoint | None) -> None:
+        self._account = account
+        self._readers = readers
+        self._checkpoint = checkpoint
+        self._ahead = 0
+
+    async def ahead(self) -> None:
+        """Make sure that one more chunk may be sent."""
+        if self._checkpoint is None:
+            return
+        self._ahead += 1
+        if self._checkpoint.due or self._ahead >= WINDOW:
+            await self._save(self._checkpoint)
+
+    async def finish(self, how: How, reason: str | None) -> None:
+        """Keep a last one, and say how the import ended.
+
+        Raises what keeps a finished import from being known as one; another is told by what ended it.
+        """
+        if self._checkpoint is None:
+            return
+        if how == "done":
+            await self._save(self._checkpoint)
+            await self._checkpoint.finish(how)
+            return
+        with suppress(Exception):
+            async with asyncio.timeout(LAST_SAVE_SECONDS):
+                await self._save(self._checkpoint)
+        await self._checkpoint.finish(how, reason)
+
+    async def _save(self, checkpoint: Checkpoint) -> None:
+        # What is settled now: what comes while it is being written down isn't in it.
+        self._ahead = self._account.on_their_way
+        await checkpoint.save(dict(self._marks(checkpoint)), self._account.secure())
+
+    def _marks(self, checkpoint: Checkpoint) -> Iterator[tuple[int, Mark]]:
+        for reader in self._readers:
+            name = reader.source.name
+            tally = self._account.files.get(name)
+            if tally is not None and not checkpoint.marks[reader.number].done:
+                counts = (
+                    tally.read,
+                    tally.inserted,
+                    tally.updated,
+                    tally.unchanged,
+                    tally.rejected,
+                    tally.bytes,
+                )
+                place, done = self._account.places.get(name), self._account.whole(name)
+                yield reader.number, Mark(place, done, *counts, reader.source.consumed)

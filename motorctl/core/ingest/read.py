@@ -8,28 +8,38 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from motorctl.core.ingest.model import Reading
 from motorctl.core.ingest.split import split
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from motorctl.core.ingest.model import Chunk
+    from motorctl.core.ingest.model import Chunk, Place
     from motorctl.core.ingest.source import Source
 
-__all__ = ["Reader", "reading"]
+__all__ = ["Reader"]
 
 CHUNKS_AHEAD = 4
 
 
 class Reader:
-    """The chunks of a source, as an asynchronous iterator. Begins to read when the first one is asked for."""
+    """The chunks of a source, as an asynchronous iterator. Begins to read when the first one is asked for.
 
-    def __init__(self, source: Source, wanted: str = "auto") -> None:
+    `number` is the source's among those of the import, from 0.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        reading: Reading | None = None,
+        start: Place | None = None,
+        part: tuple[int, int] | None = None,
+        number: int = 0,
+    ) -> None:
         self.source = source
-        self._wanted = wanted
+        self.number = number
+        self._how = (reading or Reading(), start, part)
         self._queue: asyncio.Queue[Chunk | Exception | None] = asyncio.Queue()
         self._room = threading.Semaphore(CHUNKS_AHEAD)
         self._stopped = threading.Event()
@@ -65,6 +75,11 @@ class Reader:
         self._next, self._taken = None, True
         return chunk
 
+    def in_range(self, chunk: Chunk) -> bool:
+        """Whether a chunk's lines are counted from the beginning of a range of the file, and not of the file."""
+        reading, _, part = self._how
+        return part is not None and chunk.layout == "lines" and self.source.is_seekable(reading.encoding)
+
     def close(self) -> None:
         """Let the thread end as soon as it can."""
         self._stopped.set()
@@ -77,7 +92,7 @@ class Reader:
                 loop.call_soon_threadsafe(self._queue.put_nowait, item)
 
         try:
-            for chunk in split(self.source, self._wanted):
+            for chunk in split(self.source, *self._how):
                 self._room.acquire()
                 if self._stopped.is_set():
                     return
@@ -86,10 +101,3 @@ class Reader:
             put(error)
         else:
             put(None)
-
-
-@contextmanager
-def reading(sources: Sequence[Source], wanted: str = "auto") -> Iterator[list[Reader]]:
-    """Make a reader for each source, and close them all at the end."""
-    with ExitStack() as stack:
-        yield [stack.enter_context(closing(Reader(source, wanted))) for source in sources]
