@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
+import gzip
 import io
 import json
 import math
 import os
+import random
 import resource
 import subprocess
+import sys
+from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import bson
 import pytest
 from bson import Binary, Decimal128, Int64, ObjectId, Regex, Timestamp
 from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS
-from conftest import command
-from test_ingest_extjson import DOCUMENTS
+from conftest import Server, command
+from motor.motor_asyncio import AsyncIOMotorClient
 
 from motorctl.core import export as core
-from motorctl.core.export import cell
+from motorctl.core.workers import Workers
+from motorctl.errors import MotorctlError, UnreachableError
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from conftest import Runner
     from pymongo.database import Database as SyncDatabase
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+    from motorctl.client import Collection, Database
 
 EVERYTHING: dict[str, Any] = {
     "_id": 1,
@@ -44,6 +55,17 @@ EVERYTHING: dict[str, Any] = {
     "none": None,
     "text": "a\u202eb\x1b[31m",
 }
+
+
+@contextmanager
+def failing(db: SyncDatabase[Any], command: str, **failure: Any) -> Iterator[None]:
+    """Let a command fail for the client that calls itself lost-export."""
+    data = {"failCommands": [command], "appName": "lost-export", **failure}
+    db.client.admin.command("configureFailPoint", "failCommand", mode="alwaysOn", data=data)
+    try:
+        yield
+    finally:
+        db.client.admin.command("configureFailPoint", "failCommand", mode="off")
 
 
 def raws(db: SyncDatabase[Any], name: str) -> list[bytes]:
@@ -65,21 +87,6 @@ def test_canonical_comes_back_byte_for_byte(
     assert raws(sync_db, "b") == raws(sync_db, "a")
     if name.endswith(".json"):
         assert len(json.loads(out.read_text())) == 2499
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.lists(DOCUMENTS, max_size=6))
-def test_any_documents_come_back_byte_for_byte(documents: list[dict[str, Any]]) -> None:
-    """The text alone, without a server: what export writes is what import's decoder reads."""
-    from motorctl.core.extjson import bson_to_json
-    from motorctl.core.ingest.decode import decode
-    from motorctl.core.ingest.model import Chunk, Plan
-
-    before = [bson.encode({"_id": i, **d} if "_id" not in d else d) for i, d in enumerate(documents)]
-    text = b"".join(bson_to_json(raw, canonical=True) + b"\n" for raw in before)
-    decoded = decode(Chunk("f", "lines", text, 1, 0), Plan())
-    assert decoded.rejects == []
-    assert decoded.documents == before
 
 
 def test_the_default_is_relaxed_ndjson_on_stdout(cli: Runner, sync_db: SyncDatabase[Any]) -> None:
@@ -130,60 +137,13 @@ def test_csv_has_dotted_columns_and_comes_back(cli: Runner, sync_db: SyncDatabas
     assert list(sync_db.b.find(sort=[("_id", 1)])) == documents
 
 
-TABLE = st.lists(
-    st.fixed_dictionaries(
-        {"a": st.text(st.characters(codec="utf-8")), "b": st.text(st.characters(codec="utf-8"))}
-    ),
-    min_size=1,
-    max_size=5,
-)
-
-
-@given(TABLE, st.booleans())
-def test_any_text_survives_csv(rows: list[dict[str, str]], single: bool) -> None:
-    from motorctl.core.ingest.decode import decode
-    from motorctl.core.ingest.model import Plan
-    from motorctl.core.ingest.source import Source
-    from motorctl.core.ingest.split import split
-
-    names = ["a"] if single else ["a", "b"]
-    text = "".join(core.row(line) for line in [names, *([row[name] for name in names] for row in rows)])
-    plan = Plan(types=tuple((name, "string") for name in names))
-    found = [
-        {name: document[name] for name in names}
-        for chunk in split(Source("f", io.BytesIO(text.encode())), "csv")
-        for raw in decode(chunk, plan).documents
-        for document in [bson.decode(raw)]
-    ]
-    assert found == [{name: row[name] for name in names} for row in rows]
-
-
 def test_csv_says_when_a_field_has_no_column(cli: Runner, sync_db: SyncDatabase[Any]) -> None:
-    sync_db.a.insert_many([{"_id": i, "a": 1} for i in range(core.BATCH)])
-    sync_db.a.insert_one({"_id": core.BATCH, "late": 1})
+    sync_db.a.insert_many([{"_id": i, "a": 1} for i in range(core.SAMPLE)])
+    sync_db.a.insert_one({"_id": core.SAMPLE, "late": 1})
     done = cli("export", "a", "--format", "csv")
     assert done.stdout.startswith("_id,a\n")
     assert "1 documents have fields that no column shows" in done.stderr
-    assert cli("export", "a", "--format", "csv", "--fields", "a").stderr == ""
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (None, ""),
-        (True, "true"),
-        (1.5, "1.5"),
-        (Int64(5), "5"),
-        (Decimal128("1.10"), "1.10"),
-        (ObjectId("5f2b18467ba3bd2ed0e55c01"), "5f2b18467ba3bd2ed0e55c01"),
-        (math.inf, "Infinity"),
-        ({"a": 1}, '{"a":1}'),
-        ({}, "{}"),
-        (Timestamp(1, 2), '{"$timestamp":{"t":1,"i":2}}'),
-    ],
-)
-def test_cells(value: Any, text: str) -> None:
-    assert cell(value) == text
+    assert "warning" not in cli("export", "a", "--format", "csv", "--fields", "a").stderr
 
 
 def test_a_file_is_whole_or_not_there(cli: Runner, sync_db: SyncDatabase[Any], tmp_path: Path) -> None:
@@ -220,25 +180,64 @@ def test_dates_that_no_calendar_holds_come_back(cli: Runner, sync_db: SyncDataba
 def test_a_server_that_is_lost_on_the_way_leaves_no_file(
     cli: Runner, sync_db: SyncDatabase[Any], server_uri: str, tmp_path: Path, failure: dict[str, Any]
 ) -> None:
-    sync_db.a.insert_many([{"_id": i} for i in range(core.BATCH * 3)])
-    data = {"failCommands": ["getMore"], "appName": "lost-export", **failure}
-    sync_db.client.admin.command("configureFailPoint", "failCommand", mode="alwaysOn", data=data)
-    try:
+    sync_db.a.insert_many([{"_id": i} for i in range(core.BATCH * 2)])
+    with failing(sync_db, "getMore", **failure):
         out = tmp_path / "out.ndjson"
         done = cli("export", "a", "--out", str(out), "--uri", f"{server_uri}&appName=lost-export")
-    finally:
-        sync_db.client.admin.command("configureFailPoint", "failCommand", mode="off")
     assert done.code == 3, done.stderr
+    assert "the export is not whole" in done.stderr
     assert done.stdout == ""
     assert [p.name for p in tmp_path.iterdir() if p.is_file()] == []
 
 
+async def test_a_server_that_is_killed_on_the_way_leaves_no_file(tmp_path: Path) -> None:
+    server = Server(tmp_path / "server", replica_set=False)
+    out = tmp_path / "out" / "out.ndjson"
+    out.parent.mkdir()
+    job = core.Export(query=core.Query(batch_size=10))
+
+    async def export(collection: Collection) -> None:
+        with core.open_whole(out) as file:
+            async with aclosing(core.blocks(collection, job)) as blocks:
+                async for block in blocks:
+                    file.write(block)
+                    server.kill()
+
+    client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(server.uri)
+    try:
+        await client.db.a.insert_many([{"_id": i} for i in range(1000)])
+        with pytest.raises(UnreachableError, match="lost on the way: the export is not whole"):
+            await export(client.db.a)
+    finally:
+        client.close()
+        server.kill()
+    assert 0 < job.documents < 1000
+    assert list(out.parent.iterdir()) == []
+
+
+def test_a_closed_pipe_ends_it_quietly(server_uri: str, dbname: str, sync_db: SyncDatabase[Any]) -> None:
+    sync_db.a.insert_many([{"_id": i, "text": "x" * 500} for i in range(12_000)])
+    with subprocess.Popen(
+        command("export", "a", "--sort", "_id"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "MOTORCTL_URI": server_uri, "MOTORCTL_DB": dbname},
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert json.loads(process.stdout.readline())["_id"] == 0
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        process.wait(30)
+
+
+@pytest.mark.parametrize("name", ["out.ndjson", "out.ndjson.bz2"])
 def test_a_full_disk_leaves_no_file(
-    server_uri: str, dbname: str, sync_db: SyncDatabase[Any], tmp_path: Path
+    server_uri: str, dbname: str, sync_db: SyncDatabase[Any], tmp_path: Path, name: str
 ) -> None:
     """A limit on the size of files stands for the disk's end."""
-    sync_db.a.insert_many([{"_id": i, "x": "x" * 100} for i in range(core.BATCH * 3)])
-    out = tmp_path / "full" / "out.ndjson"
+    sync_db.a.insert_many([{"_id": ObjectId(), "x": random.randbytes(100)} for _ in range(core.BATCH * 2)])
+    out = tmp_path / "full" / name
     out.parent.mkdir()
     done = subprocess.run(
         command("export", "a", "--out", str(out)),
@@ -261,20 +260,207 @@ def test_text_from_the_database_does_not_drive_the_terminal(cli: Runner, sync_db
     assert json.loads(cli("export", "a", tty=True).stdout)["text"] == EVERYTHING["text"]
 
 
-def test_out_dash_is_stdout_and_o_chooses_its_format(
-    cli: Runner, sync_db: SyncDatabase[Any], tmp_path: Path
-) -> None:
+def test_out_dash_is_stdout_and_o_chooses_its_format(cli: Runner, sync_db: SyncDatabase[Any]) -> None:
     sync_db.things.insert_one({"_id": 1, "a": "x"})
 
     assert cli("export", "things", "--out", "-").stdout == '{"_id":1,"a":"x"}\n'
     assert cli("export", "things", "-o", "csv").stdout == "_id,a\n1,x\n"
     assert cli("export", "things", "-o", "json").json() == [{"_id": 1, "a": "x"}]
-    refused = cli("export", "things", "--out", str(tmp_path / "x.csv.gz"))
-    assert refused.code == 2
-    assert list(tmp_path.glob("*.gz")) == []
 
 
-def test_a_collection_without_documents_is_said(cli: Runner) -> None:
+def test_a_collection_that_is_not_there_is_said(
+    cli: Runner, sync_db: SyncDatabase[Any], tmp_path: Path
+) -> None:
+    absent = f"no collection 'nosuch' in the database '{sync_db.name}'"
     result = cli("export", "nosuch")
-    assert (result.code, result.stdout) == (0, "")
-    assert "no such collection" in result.stderr
+    assert (result.code, result.stdout, result.stderr) == (0, "", f"warning: {absent}\n")
+    out = tmp_path / "out.ndjson"
+    asserted = cli("export", "nosuch", "--assert-exists", "--out", str(out))
+    assert (asserted.code, asserted.stderr) == (5, f"error: {absent}\n")
+    assert not out.exists()
+    sync_db.create_collection("empty")
+    assert cli("export", "empty", "--assert-exists").stderr == "empty: no documents\n"
+
+
+# -- compressed files -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["out.ndjson.gz", "out.json.bz2", "out.csv.zst"])
+@pytest.mark.parametrize("documents", [0, 3, 5000])
+def test_a_file_is_compressed_by_its_ending(
+    cli: Runner, sync_db: SyncDatabase[Any], tmp_path: Path, name: str, documents: int
+) -> None:
+    if documents:
+        sync_db.a.insert_many([{"_id": i, "text": "x" * 500} for i in range(documents)])
+    out = tmp_path / name
+    done = cli("export", "a", "--out", str(out), "-o", "json", "--fields", "_id,text", "--workers", "2")
+    assert done.code == 0, done.stderr
+    assert done.json()["bytes"] == out.stat().st_size
+    kind = name.split(".")[1]
+    plain = cli("export", "a", "--format", kind, "--fields", "_id,text").stdout
+    assert decompressed(out).decode() == plain
+    if documents > 3:
+        assert len(plain) > core.START_BYTES
+        assert out.stat().st_size < len(plain) / 20
+
+
+def decompressed(path: Path) -> bytes:
+    match path.suffix:
+        case ".gz":
+            return gzip.decompress(path.read_bytes())
+        case ".bz2":
+            return bz2.decompress(path.read_bytes())
+        case _:
+            with zstd.open(path) as file:
+                return bytes(file.read())
+
+
+def test_a_compression_that_is_not_written_is_refused(cli: Runner, tmp_path: Path) -> None:
+    refused = cli("export", "things", "--out", str(tmp_path / "x.csv.xz"))
+    assert refused.code == 2
+    assert "it writes .gz, .zst, .bz2" in refused.stderr
+    assert list(tmp_path.glob("*.xz")) == []
+
+
+# -- worker processes -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["ndjson", "json", "csv"])
+def test_workers_change_nothing_but_the_time(cli: Runner, sync_db: SyncDatabase[Any], kind: str) -> None:
+    documents = [{"_id": i, "n": {"m": i % 7}, "text": "\u00e9" * (i % 300)} for i in range(12_000)]
+    sync_db.a.insert_many([*documents, {"_id": len(documents), "late": True}])
+    options = ("--format", kind, "--sort", "_id", "--batch-size", "700")
+    alone = cli("export", "a", *options, "--workers", "0")
+    helped = cli("export", "a", *options, "--workers", "3")
+    assert len(alone.stdout.encode()) > 2 * core.START_BYTES / 1.5
+    assert helped == alone
+    assert ("1 documents have fields that no column shows" in helped.stderr) is (kind == "csv")
+    match kind:
+        case "csv":
+            numbers = [int(row["_id"]) for row in csv.DictReader(io.StringIO(alone.stdout))]
+        case "json":
+            numbers = [document["_id"] for document in json.loads(alone.stdout)]
+        case _:
+            numbers = [json.loads(line)["_id"] for line in alone.stdout.splitlines()]
+    assert numbers == list(range(12_001))
+
+
+async def test_a_small_export_starts_no_workers(
+    db: Database, sync_db: SyncDatabase[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[int] = []
+    monkeypatch.setattr("motorctl.core.workers.Workers.start", lambda workers: started.append(workers.count))
+    sync_db.a.insert_many([{"_id": i, "text": "x" * 100} for i in range(10_000)])
+    job = core.Export(workers=2)
+    texts = [block async for block in core.blocks(db.a, job)]
+    assert started == []
+    assert (job.documents, job.bytes) == (10_000, sum(map(len, texts)))
+
+
+async def test_a_worker_that_dies_ends_the_export(
+    db: Database, sync_db: SyncDatabase[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = Workers.start
+
+    def start_and_kill(workers: Workers) -> None:
+        start(workers)
+        for process in workers._processes:
+            process.kill()
+
+    monkeypatch.setattr(Workers, "start", start_and_kill)
+    sync_db.a.insert_many([{"_id": i, "text": "x" * 500} for i in range(9000)])
+    job = core.Export(query=core.Query(batch_size=1000), workers=2)
+    async with aclosing(core.blocks(db.a, job)) as blocks:
+        with pytest.raises(MotorctlError, match="worker process"):
+            async for _ in blocks:
+                pass
+    assert 0 < job.documents < 9000
+
+
+# -- what the server is asked -----------------------------------------------------------------------------
+
+
+def test_the_server_is_asked_as_one_says(cli: Runner, sync_db: SyncDatabase[Any], dbname: str) -> None:
+    sync_db.a.insert_many([{"_id": i, "n": -i} for i in range(9)])
+    sync_db.a.create_index([("n", 1)])
+    sync_db.command("profile", 2)
+    try:
+        for hint in ("n_1", '{"n": 1}'):
+            done = cli(
+                "export", "a", "--hint", hint, "--batch-size", "4", "--read-preference", "secondaryPreferred"
+            )
+            assert [json.loads(line)["n"] for line in done.stdout.splitlines()] == list(range(-8, 1))
+    finally:
+        sync_db.command("profile", 0)
+    asked = [
+        entry["command"] for entry in sync_db["system.profile"].find({"op": "query", "ns": f"{dbname}.a"})
+    ]
+    assert [command["hint"] for command in asked] == ["n_1", {"n": 1}]
+    assert {command["batchSize"] for command in asked} == {4}
+    assert {command["$readPreference"]["mode"] for command in asked} == {"secondaryPreferred"}
+    assert sync_db["system.profile"].count_documents({"op": "getmore", "ns": f"{dbname}.a"}) == 4
+    assert cli("export", "a", "--hint", "nosuch_1").code == 1
+    assert cli("export", "a", "--hint", "{").code == 2
+
+
+async def test_a_snapshot_shows_one_point_in_time(db: Database, sync_db: SyncDatabase[Any]) -> None:
+    sync_db.a.insert_many([{"_id": i} for i in range(100)])
+    for snapshot, late in ((True, 1000), (False, 2000)):
+        job = core.Export(query=core.Query(batch_size=10, snapshot=snapshot))
+        async with aclosing(core.blocks(db.a, job)) as blocks:
+            text = await anext(blocks)
+            sync_db.a.insert_many([{"_id": late + i} for i in range(100)])
+            text += b"".join([block async for block in blocks])
+        assert len(text.splitlines()) == job.documents == (100 if snapshot else 300)
+
+
+def test_a_snapshot_where_there_is_none_is_said(
+    cli: Runner, sync_db: SyncDatabase[Any], server_uri: str
+) -> None:
+    sync_db.a.insert_one({"_id": 1})
+    for code, said in ((123, "needs MongoDB 5.0 and a replica set"), (239, "minSnapshotHistoryWindow")):
+        with failing(sync_db, "find", errorCode=code):
+            done = cli("export", "a", "--snapshot", "--uri", f"{server_uri}&appName=lost-export")
+        assert done.code == 1
+        assert said in done.stderr
+
+
+def test_a_collection_that_changes_meanwhile_is_said(
+    cli: Runner, sync_db: SyncDatabase[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync_db.a.insert_many([{"_id": i} for i in range(10)])
+    assert cli("export", "a").stderr == ""
+    counts = iter([10, 12, 11, 11])
+
+    async def count(_: object) -> int:
+        return next(counts)
+
+    monkeypatch.setattr(core, "count", count)
+    changed = "10 documents before, 12 after, 10 exported"
+    assert changed in cli("export", "a").stderr
+    assert "10 documents were exported, and the server counts 11 in a" in cli("export", "a").stderr
+    assert cli("export", "a", "--limit", "2").stderr == ""
+
+
+# -- progress ---------------------------------------------------------------------------------------------
+
+
+def test_progress_is_drawn_beside_a_file_and_never_over_documents(
+    cli: Runner, sync_db: SyncDatabase[Any], tmp_path: Path
+) -> None:
+    sync_db.a.insert_many([{"_id": i} for i in range(10)])
+    drawn = cli("export", "a", "--out", str(tmp_path / "x.ndjson"), tty=True)
+    assert "exporting a" in drawn.stderr
+    assert cli("export", "a", tty=True).stderr == ""
+
+
+def test_no_header(cli: Runner, sync_db: SyncDatabase[Any]) -> None:
+    sync_db.a.insert_one({"_id": 1, "a": "x"})
+    assert cli("export", "a", "--format", "csv", "--no-header").stdout == "1,x\n"
+    assert cli("export", "a", "--no-header").code == 2
+
+
+def test_csv_says_which_types_import_needs(cli: Runner, sync_db: SyncDatabase[Any]) -> None:
+    sync_db.a.insert_one({"_id": ObjectId(), "n": 5, "zip": "01936", "l": [1], "at": Decimal128("1.10")})
+    said = cli("export", "a", "--format", "csv").stderr
+    assert said == "import it with --types _id:objectid,zip:string,l:json,at:decimal\n"

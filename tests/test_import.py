@@ -820,3 +820,58 @@ async def test_a_second_ctrl_c_leaves_the_books_in_order(db: Database) -> None:
     assert (updated, unchanged) == (0, 0)
     assert rejected in {100, 200}
     assert read == inserted + rejected
+
+
+# -- mended and imported again ----------------------------------------------------------------------------
+
+
+def mend(path: Path, change: Callable[[str], str]) -> None:
+    entries = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps({**e, "record": change(e["record"])}) + "\n" for e in entries))
+
+
+def test_rejects_of_json_are_mended_and_imported_again(
+    cli: Runner, sync_db: SyncDatabase[Any], tmp_path: Path
+) -> None:
+    file = write(tmp_path / "a.ndjson", {"n": 1}, '{"n":2,}', {"n": {"$oid": "x"}}, {"n": 4})
+    rejects, again = tmp_path / "rejects.ndjson", tmp_path / "again.ndjson"
+    assert cli("import", file, "--into", "c", "--rejects", str(rejects)).code == 7
+    mend(rejects, lambda record: record.replace(",}", "}"))
+    done = cli("import", str(rejects), "--into", "c", "--rejects", str(again), "-o", "json")
+    assert counts(done.json()) == [2, 1, 0, 0, 1]
+    (left,) = map(json.loads, again.read_text().splitlines())
+    assert (left["file"], left["line"], left["record"]) == (str(rejects), 2, '{"n": {"$oid": "x"}}')
+    mend(again, lambda _: '{"n":3}')
+    assert cli("import", str(again), "--into", "c").code == 0
+    assert sorted(d["n"] for d in sync_db.c.find()) == [1, 2, 3, 4]
+
+
+def test_rejects_of_a_table_are_mended_and_imported_again(
+    cli: Runner, sync_db: SyncDatabase[Any], tmp_path: Path
+) -> None:
+    file = write(tmp_path / "s.csv", "name;gpa;address.city", "Ann;x;Bonn", "Bob;1;Köln;?", "Cy;2;Ulm")
+    rejects = tmp_path / "rejects.ndjson"
+    types = ("--types", "gpa:double")
+    assert cli("import", file, "--into", "s", *types, "--rejects", str(rejects)).code == 7
+    entry = json.loads(rejects.read_text().splitlines()[0])
+    assert (entry["columns"], entry["delimiter"]) == (["name", "gpa", "address.city"], ";")
+    mend(rejects, lambda record: record.replace("x", "3.5").replace(";?", ""))
+    done = cli("import", str(rejects), "--into", "s", *types, "-o", "json")
+    assert counts(done.json()) == [2, 2, 0, 0, 0], done.stderr
+    assert sync_db.s.find_one({"name": "Ann"}, {"_id": 0}) == {
+        "name": "Ann",
+        "gpa": 3.5,
+        "address": {"city": "Bonn"},
+    }
+    assert sync_db.s.count_documents({}) == 3
+
+
+def test_a_rejects_file_that_was_mended_wrongly_is_told_so(cli: Runner, tmp_path: Path) -> None:
+    file = write(tmp_path / "a.ndjson", {"n": 1}, '{"n":2,}', '{"n":3,}')
+    rejects = tmp_path / "rejects.ndjson"
+    assert cli("import", file, "--into", "c", "--rejects", str(rejects)).code == 7
+    first, second = rejects.read_text().splitlines()
+    rejects.write_text(f"{first}\n{second[:-5]}\n")
+    done = cli("import", str(rejects), "--into", "c")
+    assert done.code == 7
+    assert f"{rejects}:2: not an entry of a rejects file" in done.stderr

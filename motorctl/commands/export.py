@@ -3,81 +3,123 @@
 from __future__ import annotations
 
 import time
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
-from motorctl.errors import UsageError
+from motorctl.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from motorctl.app import App
     from motorctl.core.export import Export
 
 group = typer.Typer()
 
 Format = Literal["ndjson", "json", "csv"]
-COMPRESSED = (".gz", ".bz2", ".zst", ".xz")
+ReadPreference = Literal["primary", "primaryPreferred", "secondary", "secondaryPreferred", "nearest"]
 ENDINGS: dict[str, Format] = {".json": "json", ".csv": "csv"}
+# More of them wait for what one process can receive and write.
+_which = partial(typer.Option, rich_help_panel="Which documents")
+_text = partial(typer.Option, rich_help_panel="As what")
+_server = partial(typer.Option, rich_help_panel="How the server is asked")
+
+
+class Source(NamedTuple):
+    """What is exported, and from which members."""
+
+    name: str
+    read_preference: str | None
+    assert_exists: bool
 
 
 @group.command("export")
 def export(
     ctx: typer.Context,
     collection: Annotated[str, typer.Argument(metavar="COLLECTION", help="What to export.")],
-    out: Annotated[
-        str | None, typer.Option("--out", metavar="FILE", help="Write to a file; - is stdout.")
-    ] = None,
+    out: Annotated[str | None, _text("--out", metavar="FILE", help="Write to a file; - is stdout.")] = None,
     format: Annotated[
-        Format | None,
-        typer.Option(help="Default: by the file's ending, or by -o; else ndjson.", show_default=False),
+        Format | None, _text(help="Default: by the file's ending, or by -o; else ndjson.", show_default=False)
     ] = None,
-    filter: Annotated[
-        str | None, typer.Option(metavar="JSON|@FILE|-", help="A filter in Extended JSON.")
-    ] = None,
+    filter: Annotated[str | None, _which(metavar="JSON|@FILE|-", help="A filter in Extended JSON.")] = None,
     projection: Annotated[
-        str | None, typer.Option(metavar="JSON|@FILE|-", help="Which fields, as the server takes it.")
+        str | None, _which(metavar="JSON|@FILE|-", help="Which fields, as the server takes it.")
     ] = None,
     fields: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Which fields: the columns of CSV, in this order.")
+        str | None, _which(metavar="A,B", help="Which fields: the columns of CSV, in this order.")
     ] = None,
-    sort: Annotated[
-        str | None, typer.Option(metavar="A,-B", help="By A, then by B from the highest.")
-    ] = None,
-    limit: Annotated[int, typer.Option(min=0, metavar="N", help="At most that many; 0: all.")] = 0,
-    skip: Annotated[int, typer.Option(min=0, metavar="N", help="Leave out the first ones.")] = 0,
-    canonical: Annotated[
-        bool, typer.Option("--canonical", help="Canonical Extended JSON: every number keeps its type.")
+    sort: Annotated[str | None, _which(metavar="A,-B", help="By A, then by B from the highest.")] = None,
+    limit: Annotated[int, _which(min=0, metavar="N", help="At most that many; 0: all.")] = 0,
+    skip: Annotated[int, _which(min=0, metavar="N", help="Leave out the first ones.")] = 0,
+    assert_exists: Annotated[
+        bool, _which("--assert-exists", help="Fail (5) when there is no such collection.")
     ] = False,
+    canonical: Annotated[
+        bool, _text("--canonical", help="Canonical Extended JSON: every number keeps its type.")
+    ] = False,
+    header: Annotated[
+        bool, _text("--header/--no-header", help="CSV: begin with the names of the columns.")
+    ] = True,
+    read_preference: Annotated[
+        ReadPreference | None,
+        _server(
+            metavar="MODE",
+            help="primary, primaryPreferred, secondary, secondaryPreferred, nearest; else as the URI says.",
+            show_default=False,
+        ),
+    ] = None,
+    snapshot: Annotated[
+        bool, _server("--snapshot", help="All as it was at one point in time; MongoDB 5.0 and a replica set.")
+    ] = False,
+    hint: Annotated[str | None, _server(metavar="NAME|JSON", help="The index to use.")] = None,
+    batch_size: Annotated[
+        int, _server(min=1, max=100_000, metavar="N", help="Documents in a reply, 16 MB at most.")
+    ] = 4000,
+    workers: Annotated[
+        int | None,
+        _text(
+            min=0,
+            max=64,
+            metavar="N",
+            help="Processes that write text, when there is much; default: one a core, at most 4.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Export a collection as NDJSON, a JSON array or CSV.
 
-    JSON is relaxed Extended JSON, which `import` reads back; with --canonical to the very same BSON.
-    CSV has a column for each dotted path of --fields, else of the first 1,000 documents; arrays are
-    JSON in a cell. It reads the collection and changes nothing. A file appears under its name when the
-    export is whole, and not before.
+    JSON is relaxed Extended JSON, which `import` reads back; with --canonical
+    to the very same BSON. CSV has a column for each dotted path of --fields,
+    else of the first 1,000 documents; arrays are JSON in a cell, and the
+    --types that `import` needs are said. It reads the collection and changes
+    nothing. A file appears under its name when the export is whole, and not
+    before; it is compressed when its name ends with .gz, .zst or .bz2.
+
+    Without --snapshot, documents that are written meanwhile may be in it or not.
 
     Example:
       motorctl export orders > orders.ndjson
-      motorctl export orders --out orders.csv --fields _id,status,amount,created_at
+      motorctl export orders --out orders.csv.gz --fields _id,status,amount
       motorctl export orders --filter '{"status": "completed"}' --sort -created_at --limit 10
-      motorctl export orders --canonical --out backup.ndjson
+      motorctl export orders --canonical --snapshot --out backup.ndjson.zst
     """
     from motorctl import arguments
-    from motorctl.core.export import Export, Query
+    from motorctl.core.export import Export, Query, compression_of
+    from motorctl.core.workers import default_count
 
     app: App = ctx.obj
     names = tuple(arguments.fields(fields))
-    if out == "-":
-        out = None
-    if out and out.lower().endswith(COMPRESSED):
-        raise UsageError(
-            f"--out {out}: export writes no compressed files", hint="export ... | gzip > FILE does"
-        )
-    chosen = format or _format(app, out)
+    path = None if out in (None, "-") else Path(str(out))
+    compression = compression_of(path) if path else None
+    chosen = format or _format(app, path.with_suffix("") if path and compression else path)
     if canonical and chosen == "csv":
         raise UsageError("--canonical is for JSON: a CSV cell has no types")
+    if not header and chosen != "csv":
+        raise UsageError("--no-header is for CSV")
     if names and projection:
         raise UsageError("--fields and --projection say the same thing: give one of them")
     wanted: dict[str, Any] | None = arguments.document(app, projection, "--projection") or None
@@ -85,23 +127,31 @@ def export(
         wanted = dict.fromkeys(names, 1)
         if "_id" not in names:
             wanted["_id"] = 0
-    query = Query(arguments.document(app, filter, "--filter"), wanted, arguments.sort(sort), limit, skip)
-    job = Export(chosen, query, canonical, names)
+    query = Query(
+        arguments.document(app, filter, "--filter"),
+        wanted,
+        arguments.sort(sort),
+        limit,
+        skip,
+        _hint(app, hint),
+        batch_size,
+        snapshot,
+    )
+    count = default_count() if workers is None else workers
+    job = Export(chosen, query, canonical, names, header, compression, count)
+    source = Source(collection, read_preference, assert_exists)
     started = time.monotonic()
-    size = app.run(_to_file(app, collection, job, Path(out)) if out else _to_stdout(app, collection, job))
+    app.run(_to_file(app, source, job, path) if path else _to_stdout(app, source, job))
     seconds = time.monotonic() - started
-    if not job.documents:
-        app.diagnostics.info(f"{collection}: no documents, or no such collection")
-    if job.partial:
-        app.diagnostics.warning(
-            f"{job.partial:,} documents have fields that no column shows: name the columns with --fields"
-        )
-    if out:
+    _warn(app, collection, job)
+    if path:
         app.output.emit(
             {
                 "collection": collection,
                 "exported": job.documents,
-                "bytes": size,
+                "count_before": job.before,
+                "count_after": job.after,
+                "bytes": job.bytes,
                 "seconds": round(seconds, 3),
                 "documents_per_second": round(job.documents / seconds),
                 "file": out,
@@ -109,38 +159,101 @@ def export(
         )
 
 
-def _format(app: App, out: str | None) -> Format:
+def _format(app: App, path: Path | None) -> Format:
     """Return the format of a file by its ending; on stdout `-o` has a say too, if it was typed."""
-    if out:
-        return ENDINGS.get(Path(out).suffix.lower(), "ndjson")
+    if path:
+        return ENDINGS.get(path.suffix.lower(), "ndjson")
     typed = app.settings.values["output"]
-    spoken: dict[str, Format] = {"json": "json", "csv": "csv"}
-    return "ndjson" if typed.source == "default" else spoken.get(str(typed.value), "ndjson")
+    return "ndjson" if typed.source == "default" else ENDINGS.get(f".{typed.value}", "ndjson")
 
 
-async def _to_stdout(app: App, collection: str, job: Export) -> int:
-    from motorctl.core.export import blocks
+def _hint(app: App, text: str | None) -> str | list[tuple[str, Any]] | None:
+    from motorctl import arguments
+
+    if text is None or not text.startswith(("{", "@")):
+        return text
+    return list(arguments.document(app, text, "--hint").items())
+
+
+async def _to_stdout(app: App, source: Source, job: Export) -> None:
     from motorctl.text import printable, printable_json
 
-    size = 0
-    async with app.connect() as db, aclosing(blocks(db[collection], job)) as written:
-        async for block in written:
-            size += len(block)
-            text = block.decode()
-            if app.output.terminal:
-                text = printable(text, lines=True) if job.format == "csv" else printable_json(text)
-            app.output.text(text)
-    return size
+    def write(block: bytes) -> None:
+        text = block.decode()
+        if app.output.terminal:
+            text = printable(text, lines=True) if job.format == "csv" else printable_json(text)
+        app.output.text(text)
+
+    # Nothing is drawn over the documents themselves.
+    await _write(app, source, job, write, drawn=not app.output.terminal)
 
 
-async def _to_file(app: App, collection: str, job: Export, path: Path) -> int:
-    from motorctl.core.export import blocks, open_whole
+async def _to_file(app: App, source: Source, job: Export, path: Path) -> None:
+    from motorctl.core.export import open_whole
 
-    size = 0
-    with open_whole(path) as file, app.diagnostics.progress(f"exporting {collection}") as progress:
-        async with app.connect() as db, aclosing(blocks(db[collection], job)) as written:
-            async for block in written:
-                file.write(block)
-                size += len(block)
-                progress.update(done=size, text=f"{job.documents:,} documents")
-    return size
+    with open_whole(path) as file:
+        await _write(app, source, job, file.write, drawn=True)
+
+
+async def _write(
+    app: App, source: Source, job: Export, write: Callable[[bytes], object], *, drawn: bool
+) -> None:
+    from motorctl.core import export as core
+
+    async with app.connect() as db:
+        collection = core.reading(db[source.name], source.read_preference)
+        kind = await app.attempt(core.look_up, collection)
+        if kind is None:
+            absent = f"no collection {source.name!r} in the database {db.name!r}"
+            if source.assert_exists:
+                raise NotFoundError(absent, collection=source.name)
+            app.diagnostics.warning(absent)
+        # How many a filter leaves is known when they have been read, and not before.
+        counted = kind == "collection" and not (job.query.filter or job.query.limit or job.query.skip)
+        job.before = await core.count(collection) if counted else None
+        with ExitStack() as stack:
+            show = app.diagnostics.progress(f"exporting {source.name}", job.before, unit="documents")
+            progress = stack.enter_context(show) if drawn else None
+            started = time.monotonic()
+            async with aclosing(core.blocks(collection, job)) as blocks:
+                async for block in blocks:
+                    write(block)
+                    if progress:
+                        progress.update(done=job.documents, text=_way(job, time.monotonic() - started))
+        job.after = await core.count(collection) if counted else None
+    if kind and not job.documents:
+        app.diagnostics.info(f"{source.name}: no documents")
+
+
+def _way(job: Export, seconds: float) -> str:
+    rate = f"{job.documents / seconds:,.0f}/s {job.bytes / 1e6:,.0f} MB"
+    return rate if job.before else f"{job.documents:,} documents {rate}"
+
+
+def _warn(app: App, name: str, job: Export) -> None:
+    """Say what a person should know who relies on this export."""
+    from motorctl.core.export import import_options
+
+    if job.partial:
+        app.diagnostics.warning(
+            f"{job.partial:,} documents have fields that no column shows: name the columns with --fields"
+        )
+    if job.before is not None and job.after is not None and not job.query.snapshot:
+        if job.before != job.after:
+            app.diagnostics.warning(
+                f"{name} changed while it was read: {job.before:,} documents before, {job.after:,} after, "
+                f"{job.documents:,} exported (--snapshot reads one point in time)"
+            )
+        elif job.documents != job.before:
+            app.diagnostics.warning(
+                f"{job.documents:,} documents were exported, and the server counts {job.before:,} in {name}: "
+                "documents came and went meanwhile, or its count is off since a crash"
+            )
+    if job.format == "csv":
+        options, unclear = import_options(job.columns)
+        if options:
+            app.diagnostics.info(f"import it with {options}")
+        if unclear:
+            app.diagnostics.info(
+                f"what a table can't tell apart: several types, or null and no field, in {', '.join(unclear)}"
+            )

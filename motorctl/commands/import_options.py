@@ -141,7 +141,7 @@ Workers = Annotated[
         min=0,
         max=64,
         metavar="N",
-        help="Processes that parse; as many as processors, at most 4.",
+        help="Processes that parse; default: one a core, at most 4.",
         show_default=False,
         rich_help_panel=WRITING,
     ),

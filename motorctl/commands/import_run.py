@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from motorctl.core.ingest.fingerprint import described, wanted
 from motorctl.core.ingest.read import Reader
 from motorctl.core.ingest.source import check_names, open_sources
 from motorctl.core.ingest.write import check_acknowledged, serves
-from motorctl.core.workers import Workers
+from motorctl.core.workers import Workers, default_count
 from motorctl.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Job", "run"]
 
-MOST_WORKERS = 4
 # What compressed text takes of its own size, about.
 COMPRESSION = 5
 COMPRESSED = (".gz", ".zst", ".bz2")
@@ -70,8 +68,9 @@ def run(app: App, job: Job) -> ExitCode | None:
     account = Account(None if job.dry_run else job.rejects, limit)
     sources, sliced = _share(everything, job)
     engine.check(sources, job.options())
-    with Workers(_workers(job)) if job.workers != 0 else ExitStack() as workers:
-        pool = workers if isinstance(workers, Workers) else None
+    count = default_count() if job.workers is None else job.workers
+    with ExitStack() as stack:
+        pool = stack.enter_context(Workers(count)) if count else None
         if pool is not None and _size(sources) > engine.WORKERS_PAY:
             # They come up while the server is being connected to.
             pool.start()
@@ -103,13 +102,6 @@ def _share(sources: list[Source], job: Job) -> tuple[list[Source], bool]:
     if any(source.stream is not None for source in sources):
         raise UsageError("--part needs files: what can be read only once can't be shared")
     return (sources[number - 1 :: of], False) if len(sources) >= of > 1 else (sources, of > 1)
-
-
-def _workers(job: Job) -> int:
-    if job.workers is not None:
-        return job.workers
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(processors, MOST_WORKERS)
 
 
 def _size(sources: list[Source]) -> int:

@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-__all__ = ["Workers", "serve"]
+__all__ = ["Workers", "default_count", "serve"]
+
+# More of them would only wait: for the one connection, and for a server that is often on the same machine.
+MOST = 4
 
 # More than the 64 kB that a pipe holds at first: a chunk goes over in a few turns instead of many.
 _PIPE_BYTES = 1024 * 1024
@@ -40,6 +43,12 @@ _GC_THRESHOLD = 500_000
 _LAST_SECONDS = 2.0
 _START = "import sys; sys.path[:] = sys.argv[1:]; from motorctl.core.workers import serve; serve()"
 _OURS = ("MOTORCTL_", "MONGODB_")
+
+
+def default_count() -> int:
+    """How many workers this machine has room for: one a processor, at most 4; with one processor, none."""
+    processors = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return min(processors, MOST) if processors > 1 else 0
 
 
 class WorkerError(MotorctlError):

@@ -18,14 +18,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import orjson
 
-from motorctl.core.ingest.decode import locate, text_of
-from motorctl.core.ingest.model import Reject
+from motorctl.core.ingest.decode import locate, reject
 from motorctl.errors import MotorctlError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from motorctl.core.ingest.model import Chunk, Decoded, Outcome, Place
+    from motorctl.core.ingest.model import Chunk, Decoded, Outcome, Place, Reject
 
 __all__ = ["Account", "DefectError", "ErrorLimit", "Tally", "check_rejects_path"]
 
@@ -141,7 +140,7 @@ class Entry:
         by_number = {decoded.numbers[failure.position]: failure for failure in outcome.failures}
         if by_number:
             self.rejects += [
-                Reject(self.chunk.file, record.line, record.offset, text_of(record), *by_number[number][1:])
+                reject(self.chunk, record, *by_number[number][1:])
                 for number, record in locate(self.chunk, by_number)
             ]
 
@@ -208,7 +207,7 @@ class Account:
         if entry.rejects:
             before = entry.lines_before()
             in_order = sorted(entry.rejects, key=attrgetter("byte_offset"))
-            self._reject([replace(reject, line=reject.line + before) for reject in in_order])
+            self._reject([replace(refused, line=refused.line + before) for refused in in_order])
 
     def close(self) -> None:
         """Stop the clock, close the rejects file, and compare what was read with what is booked.
@@ -310,7 +309,7 @@ class Account:
         try:
             if self._rejects is None:
                 self._rejects = Path(self.rejects_path).open("wb")  # noqa: SIM115  # closed in close()
-            lines = b"".join(orjson.dumps(asdict(reject)) + b"\n" for reject in rejects)
+            lines = b"".join(map(_line, rejects))
             self._rejects.write(lines)
             self._rejects.flush()
             self.rejects_bytes += len(lines)
@@ -351,3 +350,11 @@ class Account:
                 f"can't write the rejects file {self.rejects_path}: {error.strerror or error}",
                 hint="the import stopped there: what it had written stays written",
             )
+
+
+def _line(refused: Reject) -> bytes:
+    """Write a reject as a line; columns only where there are any."""
+    fields = asdict(refused)
+    if refused.columns is None:
+        del fields["columns"], fields["delimiter"]
+    return orjson.dumps(fields) + b"\n"

@@ -6,6 +6,7 @@ process as well as in this one. It never waits, connects or counts.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,9 +22,9 @@ from motorctl.core.ingest.split import records
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Sequence
 
-    from motorctl.core.ingest.model import Record
+    from motorctl.core.ingest.model import Record, Stage
 
-__all__ = ["decode", "locate", "text_of"]
+__all__ = ["decode", "locate", "reject"]
 
 # What a server takes (`maxBsonObjectSize`).
 DOCUMENT_LIMIT = 16 * 1024 * 1024
@@ -70,7 +71,7 @@ def decode(chunk: Chunk, plan: Plan) -> Decoded:
         numbers,
         keys,
         frozenset(generated) if len(generated) < len(encoded) else range(len(encoded)),
-        [_reject(chunk.file, record, errors[number]) for number, record in locate(chunk, errors)]
+        [reject(chunk, record, *errors[number].why) for number, record in locate(chunk, errors)]
         if errors
         else [],
     )
@@ -81,13 +82,18 @@ def locate(chunk: Chunk, numbers: Container[int]) -> Iterator[tuple[int, Record]
     return ((number, record) for number, record in enumerate(records(chunk)) if number in numbers)
 
 
-def text_of(record: Record) -> str:
-    r"""Give a record's text as it stood; bytes that aren't UTF-8 are shown as `\xNN`."""
-    return record.text.rstrip(b"\r").decode(errors="backslashreplace")
-
-
-def _reject(file: str, record: Record, error: RecordError) -> Reject:
-    return Reject(file, record.line, record.offset, text_of(record), error.stage, error.field, error.reason)
+def reject(
+    chunk: Chunk, record: Record, stage: Stage, field: str | None, reason: str, code: int | None = None
+) -> Reject:
+    """Make the reject of a record of a chunk."""
+    # As it stood; bytes that aren't UTF-8 are shown as `\xNN`.
+    text = record.text.rstrip(b"\r").decode(errors="backslashreplace")
+    made = Reject(chunk.file, record.line, record.offset, text, stage, field, reason, code)
+    if chunk.layout == "delimited":
+        return replace(made, columns=chunk.header, delimiter=chunk.delimiter)
+    return (
+        made if record.columns is None else replace(made, columns=record.columns, delimiter=record.delimiter)
+    )
 
 
 def _numbers(good: int, errors: Container[int]) -> list[int]:
@@ -179,11 +185,23 @@ def _documents(chunk: Chunk, plan: Plan) -> tuple[list[Document], dict[int, Reco
         return [], {0: RecordError("parse", None, chunk.broken)}
     if chunk.layout == "delimited":
         return table.documents(chunk, plan)
-    if chunk.layout == "lines":
-        texts = list(filter(bytes.strip, chunk.data.split(b"\n")))
-    else:
-        texts = [record.text for record in records(chunk)]
-    return _each(texts, {}, lambda text: _document(text, plan))
+    return _each(list(records(chunk)), {}, lambda record: _read(chunk, record, plan))
+
+
+def _read(chunk: Chunk, record: Record, plan: Plan) -> Document:
+    if record.broken:
+        raise RecordError("parse", None, record.broken)
+    if record.columns is None:
+        return _document(record.text, plan)
+    row = replace(
+        chunk, layout="delimited", data=record.text, header=record.columns, delimiter=record.delimiter
+    )
+    documents, errors = table.documents(row, plan)
+    for error in errors.values():
+        raise error
+    if len(documents) != 1:
+        raise RecordError("parse", None, f"{len(documents)} rows where one was refused")
+    return documents[0]
 
 
 def _document(text: bytes, plan: Plan) -> Document:

@@ -89,7 +89,7 @@ def _check_chunk(chunk: Chunk | None, plan: Plan) -> None:
             table.check(chunk, plan)
         except UsageError as error:
             raise UsageError(f"{chunk.file}: {error.message}", hint=error.hint, file=chunk.file) from error
-    elif plan.types or plan.null is not None or plan.ignore_blanks:
+    elif chunk.layout != "rejects" and (plan.types or plan.null is not None or plan.ignore_blanks):
         raise UsageError(
             f"--types, --null and --ignore-blanks are for CSV and TSV, and {chunk.file} is JSON",
             hint='in JSON a value says its type: {"$date": "2024-01-31T00:00:00Z"}',

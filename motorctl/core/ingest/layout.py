@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING
 import orjson
 
 from motorctl.core.ingest import delimited, structure
+from motorctl.core.ingest.model import Record
 from motorctl.errors import UsageError
 
 if TYPE_CHECKING:
     from motorctl.core.ingest.model import Layout, Reading
 
-__all__ = ["check_reading", "header", "tell_layout"]
+__all__ = ["check_reading", "entry", "header", "tell_layout"]
 
 _SPACE = b" \t\r\n"
+# What only the lines of a rejects file have all of.
+_ENTRY = {"file", "line", "byte_offset", "record", "stage", "field", "reason"}
 _LOOKED_AT = 16
 _COMPRESSED = re.compile(r"\.(?:gz|bz2|zst)$")
 # As mongoimport's --columnsHaveTypes spells them.
@@ -115,8 +118,26 @@ def _json_layout(text: bytes) -> Layout | None:
             break
         position = stop + 1
     if objects:
-        return "lines"
+        return "rejects" if _is_entry(text.partition(b"\n")[0]) else "lines"
     return "objects" if text[:1] == b"{" else None
+
+
+def entry(text: bytes, line: int, offset: int) -> Record:
+    """Take the record out of a line of a rejects file."""
+    if not _is_entry(text):
+        return Record(text, line, offset, "not an entry of a rejects file")
+    found = orjson.loads(text)
+    columns = found.get("columns")
+    header = tuple(map(str, columns)) if isinstance(columns, list) else None
+    return Record(found["record"].encode(), line, offset, "", header, str(found.get("delimiter") or ","))
+
+
+def _is_entry(line: bytes) -> bool:
+    try:
+        found = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(found, dict) and found.keys() >= _ENTRY and isinstance(found["record"], str)
 
 
 def _is_object(line: bytes) -> bool:

@@ -26,7 +26,8 @@ Format = Literal["auto", "json", "ndjson", "csv", "tsv"]
 Mode = Literal["insert", "upsert", "merge", "replace", "skip", "delete"]
 Stage = Literal["parse", "type", "model", "validator", "duplicate", "server"]
 # lines: one JSON object a line. array: one JSON array. objects: JSON objects in a row, over many lines.
-Layout = Literal["lines", "array", "objects", "delimited"]
+# rejects: what an import refused, one entry a line, mended; the records are in the entries.
+Layout = Literal["lines", "rejects", "array", "objects", "delimited"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +89,17 @@ class Chunk:
 
 
 class Record(NamedTuple):
-    """One record of a chunk: its text, where it begins, and why its borders are doubtful, if they are."""
+    """One record of a chunk: its text, where it begins, and why its borders are doubtful, if they are.
+
+    `columns` are the header that a row in a rejects file had, and `delimiter` what is between its cells.
+    """
 
     text: bytes
     line: int
     offset: int
     broken: str = ""
+    columns: tuple[str, ...] | None = None
+    delimiter: str = ","
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +134,18 @@ class RecordError(Exception):
         self.field = field
         self.reason = reason
 
+    @property
+    def why(self) -> tuple[Stage, str | None, str]:
+        """Stage, field and reason."""
+        return self.stage, self.field, self.reason
+
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A record that was not written, and why. `record` is its text as it stood in the file."""
+    """A record that was not written, and why. `record` is its text as it stood in the file.
+
+    `columns` and `delimiter` are those of a row of delimited text: with them it can be read without its file.
+    """
 
     file: str
     line: int
@@ -141,6 +155,8 @@ class Reject:
     field: str | None
     reason: str
     code: int | None = None
+    columns: tuple[str, ...] | None = None
+    delimiter: str | None = None
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from motorctl.core.ingest.model import Reading
-from motorctl.core.ingest.split import split
+from motorctl.core.ingest.split import LINES, split
 
 if TYPE_CHECKING:
     from motorctl.core.ingest.model import Chunk, Place
@@ -78,7 +78,7 @@ class Reader:
     def in_range(self, chunk: Chunk) -> bool:
         """Whether a chunk's lines are counted from the beginning of a range of the file, and not of the file."""
         reading, _, part = self._how
-        return part is not None and chunk.layout == "lines" and self.source.is_seekable(reading.encoding)
+        return part is not None and chunk.layout in LINES and self.source.is_seekable(reading.encoding)
 
     def close(self) -> None:
         """Let the thread end as soon as it can."""

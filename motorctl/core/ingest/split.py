@@ -15,7 +15,7 @@ import orjson
 
 from motorctl.core.ingest import delimited, structure
 from motorctl.core.ingest.feed import Feed
-from motorctl.core.ingest.layout import check_reading, header, header_cells, tell_layout
+from motorctl.core.ingest.layout import check_reading, entry, header, header_cells, tell_layout
 from motorctl.core.ingest.model import Chunk, Place, Reading, Record
 from motorctl.errors import UsageError
 
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
     from motorctl.core.ingest.source import Source
 
-__all__ = ["records", "split"]
+__all__ = ["LINES", "records", "split"]
 
+LINES = ("lines", "rejects")
 CHUNK = 512 * 1024
 # Extended JSON takes at most three times the bytes of its BSON, of which a server takes 16 MiB.
 RECORD_LIMIT = 48 * 1024 * 1024
@@ -67,7 +68,7 @@ def split(
         place = _beginning(feed, source.name, reading)
         if place is None:
             return
-    if part is not None and place.layout == "lines" and source.is_seekable(reading.encoding):
+    if part is not None and place.layout in LINES and source.is_seekable(reading.encoding):
         begin, stop = _range(source, *part)
         if start is None and begin > place.offset:
             place = place._replace(offset=begin, line=1)
@@ -93,11 +94,11 @@ def records(chunk: Chunk) -> Iterator[Record]:
         begin = len(data) - len(data.lstrip(_SPACE))
         line = chunk.line + data.count(b"\n", 0, begin)
         yield Record(data.strip(_SPACE), line, chunk.offset + begin, chunk.broken)
-    elif chunk.layout == "lines":
+    elif chunk.layout in LINES:
         line, offset = chunk.line, chunk.offset
         for text in data.split(b"\n"):
             if text.strip():
-                yield Record(text, line, offset)
+                yield Record(text, line, offset) if chunk.layout == "lines" else entry(text, line, offset)
             line += 1
             offset += len(text) + 1
     elif chunk.layout == "delimited":
@@ -173,7 +174,7 @@ class _Splitter:
         self.quote = quote
 
     def chunks(self) -> Iterator[Chunk]:
-        if self.layout == "lines":
+        if self.layout in LINES:
             return self._lines()
         return self._delimited() if self.layout == "delimited" else self._structured()
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from motorctl.core.ingest.checkpoint import imports, mark, server_time
 from motorctl.core.ingest.claim import Owner, alive, running
+from motorctl.core.ingest.split import LINES
 from motorctl.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -198,6 +199,6 @@ def _fraction(part: Mapping[str, Any] | None, size: int, found: Mark) -> float:
     begin, end, place = 0.0, float(size), found.place
     # A range of the file's bytes, where offsets in the text are those in the file; of others, compressed
     # ones say, each part reads all.
-    if part and part["sliced"] and place and place.layout == "lines" and place.offset <= found.consumed:
+    if part and part["sliced"] and place and place.layout in LINES and place.offset <= found.consumed:
         begin, end = (size * number / part["of"] for number in (part["number"] - 1, part["number"]))
     return min(1.0, max(0.0, (found.consumed - begin) / (end - begin)))

@@ -1,0 +1,111 @@
+"""The file of an export: compressed block by block, under its name whole or not at all."""
+
+from __future__ import annotations
+
+import bz2
+import contextlib
+import os
+import sys
+import tempfile
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from motorctl.errors import MotorctlError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from motorctl.core.export.model import Compression
+
+__all__ = ["compress", "compression_of", "open_whole"]
+
+_ENDINGS: dict[str, Compression] = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
+_OTHERS = frozenset({".xz", ".lz4", ".zip", ".7z", ".br", ".lzma", ".z"})
+_GZIP_LEVEL = 6
+_ZSTD_LEVEL = 3
+_GZIP_WINDOW = 31
+
+
+def compression_of(path: Path) -> Compression | None:
+    """Tell a file's compression by its ending. Raises `UsageError` for one that isn't written here."""
+    ending = path.suffix.lower()
+    if ending in _OTHERS:
+        raise UsageError(
+            f"--out {path}: export doesn't write {ending} files", hint=f"it writes {', '.join(_ENDINGS)}"
+        )
+    return _ENDINGS.get(ending)
+
+
+def compress(data: bytes, compression: Compression | None) -> bytes:
+    """Compress data on its own: a gzip member, a zstd frame, a bz2 stream.
+
+    Such pieces one after the other are a file that every program reads as one.
+    """
+    match compression:
+        case None:
+            return data
+        case "gzip":
+            compressor = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
+            return compressor.compress(data) + compressor.flush()
+        case "bz2":
+            return bz2.compress(data)
+        case "zstd":
+            return _zstd(data)
+
+
+def _zstd(data: bytes) -> bytes:
+    # Loaded where it is used: other exports needn't have it.
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+    else:
+        from backports import zstd
+    return zstd.compress(data, _ZSTD_LEVEL)
+
+
+@contextlib.contextmanager
+def open_whole(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that appears under its name when the block ends well, and not at all otherwise.
+
+    What isn't a regular file (a pipe, `/dev/null`) is written as it comes. Raises `UsageError` when the
+    place can't be written and `MotorctlError` when the disk is full.
+    """
+    if path.is_dir():
+        raise UsageError(f"{path} is a directory", hint=f"name a file in it: {path / 'export.ndjson'}")
+    try:
+        if path.exists() and not path.is_file():
+            direct: BinaryIO | None = path.open("wb")
+        else:
+            direct = None
+            descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    except OSError as error:
+        raise UsageError(f"can't write {path}: {error.strerror or error}", file=str(path)) from error
+    try:
+        if direct is not None:
+            with direct:
+                yield direct
+            return
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    part = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())
+        part.replace(path)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _cannot_write(path: Path, error: OSError) -> MotorctlError:
+    return MotorctlError(f"can't write {path}: {error.strerror or error}", file=str(path))
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
