@@ -41,6 +41,9 @@ class Progress(Protocol):
     def update(self, *, done: float | None = None, text: str | None = None) -> None:
         """Say how far it is, and what stands beside the bar."""
 
+    def part(self, name: str, done: float, total: float | None, text: str = "") -> None:
+        """Say how far the part of it is that is under way: one of several files, say."""
+
 
 class Diagnostics:
     """The one voice on stderr."""
@@ -194,7 +197,7 @@ class _Lines:
         self._total = total
         self._unit = unit
         self._done = 0.0
-        self._text = ""
+        self._text = self._part = ""
         self._next = time.monotonic() + self._interval
 
     def advance(self, amount: float = 1) -> None:
@@ -206,7 +209,11 @@ class _Lines:
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + self._interval
             share = f" {self._done / self._total:.0%}" if self._total else f" {self._done:.0f} {self._unit}"
-            self._tell(f"{self._title}:{share} {self._text}".rstrip())
+            self._tell(f"{self._title}:{share} {self._text}{self._part}".rstrip())
+
+    def part(self, name: str, done: float, total: float | None, text: str = "") -> None:
+        share = f" {done / total:.0%}" if total else ""
+        self._part = f", {name}{share} {text}".rstrip()
 
 
 @contextmanager
@@ -238,6 +245,7 @@ def _drawn(
         MofNCompleteColumn,
         ProgressColumn,
         SpinnerColumn,
+        TaskID,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
@@ -245,17 +253,20 @@ def _drawn(
     from rich.progress import Progress as Bars
 
     console = Console(file=stream, force_terminal=True, no_color=not color, highlight=False, markup=False)
+    # What is said beside it matters more than a long bar.
+    width = max(4, min(40, console.width - 72))
     amount: list[ProgressColumn] = [DownloadColumn()] if unit == "bytes" else [MofNCompleteColumn()]
     way: list[ProgressColumn] = (
         [SpinnerColumn(), TimeElapsedColumn()]
         if total is None
-        else [BarColumn(), *amount, TimeRemainingColumn()]
+        else [BarColumn(width), *amount, TimeRemainingColumn()]
     )
     name = TextColumn("{task.description}", markup=False)
     beside = TextColumn("{task.fields[beside]}", markup=False)
     # transient: what stays on the screen is the result, not the road to it.
     with Bars(name, *way, beside, console=console, transient=True) as bars:
         task = bars.add_task(shown(title), total=total, beside="")
+        below: list[TaskID] = []
 
         class Bar:
             def advance(self, amount: float = 1) -> None:
@@ -265,6 +276,13 @@ def _drawn(
                 bars.update(task, completed=done)
                 if text is not None:
                     bars.update(task, beside=shown(text))
+
+            def part(self, name: str, done: float, total: float | None, text: str = "") -> None:
+                if not below or bars.tasks[-1].description != shown(name):
+                    for old in below:
+                        bars.remove_task(old)
+                    below[:] = [bars.add_task(shown(name), total=total, beside="")]
+                bars.update(below[0], completed=done, beside=shown(text))
 
         yield Bar()
 

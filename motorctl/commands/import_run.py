@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from motorctl.commands.import_report import report
@@ -221,17 +222,18 @@ async def _run(
     size = sum(source.size for source in sources) if all(source.size for source in sources) else None
     started, read_before = time.monotonic(), account.total.read
     try:
-        with app.diagnostics.progress(f"importing into {into}", size, unit="bytes") as bar:
+        with app.diagnostics.progress(into, size, unit="bytes") as bar:
 
             def progress(source: Source) -> None:
                 total = account.total
                 rate = (total.read - read_before) / max(time.monotonic() - started, 0.001)
-                text = f"{total.read:,} documents, {rate:,.0f}/s"
+                text = f"{total.read:,} records, {rate:,.0f}/s"
                 if total.rejected:
                     text += f", {total.rejected:,} rejected"
+                bar.update(done=sum(each.consumed for each in sources), text=text)
                 if len(sources) > 1:
-                    text += f", {source.name} ({sources.index(source) + 1} of {len(sources)})"
-                bar.update(done=sum(source.consumed for source in sources), text=text)
+                    place = f"file {sources.index(source) + 1} of {len(sources)}"
+                    bar.part(PurePath(source.name).name, source.consumed, source.size or None, place)
 
             await engine.run(
                 collection,

@@ -5,6 +5,7 @@ Shows and asks; what the states say, and deleting them, is `core.ingest.status`'
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -62,10 +63,14 @@ def _list(app: App, rows: list[dict[str, Any]]) -> None:
     if app.output.format in ("json", "ndjson"):
         app.output.emit(rows)
         return
-    columns = [Column("name"), Column("into"), Column("state"), Column("parts", right=True)]
-    columns += [Column(count, right=True) for count in (*COUNTS, "percent", "seconds")]
-    columns += [Column("updated_at"), Column("reason")]
-    app.output.emit([{**row, "parts": f"{row['parts_done']}/{row['parts']}"} for row in rows], columns)
+    columns = [Column("name"), Column("state"), Column("parts", right=True), Column("percent", right=True)]
+    columns += [Column(count, right=True) for count in ("read", "rejected")]
+    if app.output.format == "csv":
+        columns[1:1] = [Column("into")]
+        columns += [Column(count, right=True) for count in (*COUNTS[1:-1], "seconds")]
+        columns += [Column("updated_at"), Column("reason")]
+    shown = [{**row, "parts": f"{row['parts_done']}/{row['parts']}"} for row in rows]
+    app.output.emit(shown if app.output.format == "csv" else list(map(_readable, shown)), columns)
 
 
 def _one(app: App, found: dict[str, Any]) -> None:
@@ -87,10 +92,20 @@ def _one(app: App, found: dict[str, Any]) -> None:
         ]
     rows.append({**found["totals"], "what": "all", "state": found["state"]})
     columns = [Column("what"), Column("state"), *(Column(count, right=True) for count in COUNTS)]
-    columns += [
-        Column("percent", right=True),
-        Column("seconds", right=True),
-        Column("updated_at"),
-        Column("reason"),
-    ]
-    app.output.emit(rows, columns)
+    columns += [Column("percent", right=True)]
+    if app.output.format == "csv":
+        columns += [Column("seconds", right=True), Column("updated_at"), Column("reason")]
+    app.output.emit(rows if app.output.format == "csv" else list(map(_readable, rows)), columns)
+    for row in rows:
+        if row.get("reason"):
+            app.diagnostics.info(f"{row['what']}: {row['reason']}")
+
+
+def _readable(row: dict[str, Any]) -> dict[str, Any]:
+    """Write a row's numbers for people, and a file by its name alone."""
+    readable = {**row, **{name: f"{row[name]:,}" for name in COUNTS}}
+    if "what" in row:
+        readable["what"] = PurePath(row["what"]).name
+    if row.get("percent") is not None:
+        readable["percent"] = f"{row['percent']:g} %"
+    return readable
