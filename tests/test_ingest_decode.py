@@ -56,7 +56,7 @@ def test_plain_documents_and_generated_ids() -> None:
         7,
         ObjectId(IDENTITY + (2).to_bytes(5)),
     ]
-    assert decoded.numbers == [0, 1, 2]
+    assert list(decoded.numbers) == [0, 1, 2]
     assert documents(decoded) == [{"a": 1}, {"_id": 7, "a": 2.5}, {"a": {"b": [True, None, "x"]}}]
     many = lines(b'{"a":1}\n' * 3000)
     assert len({bson.decode(raw)["_id"] for raw in raws(many)}) == 3000

@@ -7,7 +7,7 @@ process as well as in this one. It never waits, connects or counts.
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import accumulate
+from itertools import accumulate, count, islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import bson
@@ -63,8 +63,12 @@ def decode(chunk: Chunk, plan: Plan) -> Decoded:
     generated: list[int] = []
     if plan.mode == "insert":
         generated = [position for position, document in enumerate(documents) if "_id" not in document]
-        for position in generated:
-            encoded[position] = _with_id(encoded[position], chunk, numbers[position])
+        made = _with_ids(chunk, generated, numbers, encoded)
+        if len(generated) == len(encoded):
+            encoded = made
+        else:
+            for position, raw in zip(generated, made, strict=True):
+                encoded[position] = raw
     return Decoded(
         b"".join(encoded),
         list(accumulate(map(len, encoded))),
@@ -96,15 +100,11 @@ def reject(
     )
 
 
-def _numbers(good: int, errors: Container[int]) -> list[int]:
+def _numbers(good: int, errors: Container[int]) -> Sequence[int]:
     """The records' numbers that are left: those of no error, in order."""
-    numbers: list[int] = []
-    number = 0
-    while len(numbers) < good:
-        if number not in errors:
-            numbers.append(number)
-        number += 1
-    return numbers
+    if not errors:
+        return range(good)
+    return list(islice((number for number in count() if number not in errors), good))
 
 
 def _each(
@@ -254,13 +254,20 @@ def _levels(document: Document) -> int:
     return levels
 
 
-def _with_id(raw: bytes, chunk: Chunk, number: int) -> bytes:
-    """Put an ObjectId in front of a document: the chunk's identity, and where the record stands.
+def _with_ids(
+    chunk: Chunk, generated: Sequence[int], numbers: Sequence[int], encoded: Sequence[bytes]
+) -> list[bytes]:
+    """Put an ObjectId in front of documents: the chunk's identity, and where the record stands.
 
     Each record takes a byte at least, so no two of a file have the same sum of offset and number.
     """
-    identity = chunk.identity + (chunk.offset + number).to_bytes(5)
-    return (len(raw) + _ID_LENGTH).to_bytes(4, "little") + _ID_ELEMENT + identity + raw[4:]
+    element, offset = _ID_ELEMENT + chunk.identity, chunk.offset
+    return [
+        (len(raw) + _ID_LENGTH).to_bytes(4, "little") + element + (offset + number).to_bytes(5) + raw[4:]
+        for raw, number in zip(
+            map(encoded.__getitem__, generated), map(numbers.__getitem__, generated), strict=True
+        )
+    ]
 
 
 def _filter(document: Document, key: tuple[str, ...]) -> bytes:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = [
     "Chunk",
@@ -171,7 +174,7 @@ class Decoded:
 
     data: bytes = b""
     ends: list[int] = field(default_factory=list)
-    numbers: list[int] = field(default_factory=list)
+    numbers: Sequence[int] = ()
     keys: list[bytes] = field(default_factory=list)
     generated: frozenset[int] | range = frozenset()
     rejects: list[Reject] = field(default_factory=list)
