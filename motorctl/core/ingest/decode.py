@@ -7,7 +7,7 @@ process as well as in this one. It never waits, connects or counts.
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import accumulate, count, islice
+from itertools import accumulate, compress, count, islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import bson
@@ -49,36 +49,59 @@ def decode(chunk: Chunk, plan: Plan) -> Decoded:
     In insert mode a document without `_id` gets one here, made of the chunk's `identity` and the place
     of its record: sent again, even by another run, it is the same document.
     """
-    at_once = _at_once(chunk, plan)
-    documents, encoded, errors = (*at_once, {}) if at_once is not None else _carefully(chunk, plan)
-    keys: list[bytes] = []
-    if plan.key:
-        keyed, errors = _each(
-            list(zip(documents, encoded, strict=True)),
-            errors,
-            lambda pair: (pair[1], _filter(pair[0], plan.key)),
-        )
-        encoded, keys = [raw for raw, _ in keyed], [key for _, key in keyed]
-    numbers = _numbers(len(encoded), errors)
-    generated: list[int] = []
-    if plan.mode == "insert":
-        generated = [position for position, document in enumerate(documents) if "_id" not in document]
-        made = _with_ids(chunk, generated, numbers, encoded)
-        if len(generated) == len(encoded):
-            encoded = made
-        else:
-            for position, raw in zip(generated, made, strict=True):
-                encoded[position] = raw
+    made, errors = _at_once(chunk, plan) or _carefully(chunk, plan)
     return Decoded(
-        b"".join(encoded),
-        list(accumulate(map(len, encoded))),
-        numbers,
-        keys,
-        frozenset(generated) if len(generated) < len(encoded) else range(len(encoded)),
+        b"".join(made.pieces),
+        list(accumulate(made.sizes)),
+        _numbers(len(made.sizes), errors),
+        made.keys,
+        frozenset(made.generated) if len(made.generated) < len(made.sizes) else range(len(made.sizes)),
         [reject(chunk, record, *errors[number].why) for number, record in locate(chunk, errors)]
         if errors
         else [],
     )
+
+
+class _Made:
+    """What was made of a chunk's records so far. It keeps no document: those would fill the cache."""
+
+    def __init__(self, chunk: Chunk, plan: Plan) -> None:
+        self._id_begin = _ID_ELEMENT + chunk.identity
+        self._offset = chunk.offset
+        self._plan = plan
+        self.pieces: list[bytes] = []
+        self.sizes: list[int] = []
+        self.keys: list[bytes] = []
+        self.generated: list[int] = []
+
+    def add(self, documents: Sequence[Document], encoded: list[bytes], numbers: Iterator[int]) -> None:
+        """Add documents, in order, and their BSON; `numbers` are those of their records in the chunk.
+
+        Raises `RecordError` for one that lacks its key.
+        """
+        if self._plan.key:
+            self.keys += [_filter(document, self._plan.key) for document in documents]
+        elif self._plan.mode == "insert":
+            encoded = self._with_ids(documents, encoded, numbers)
+        self.sizes += map(len, encoded)
+        self.pieces.append(b"".join(encoded))
+
+    def _with_ids(
+        self, documents: Sequence[Document], encoded: list[bytes], numbers: Iterator[int]
+    ) -> list[bytes]:
+        """Put an ObjectId in front of each document that has none: the chunk's identity, and its place.
+
+        Each record takes a byte at least, so no two of a file have the same sum of offset and number.
+        """
+        begin, offset, position = self._id_begin, self._offset, len(self.sizes)
+        without = ["_id" not in document for document in documents]
+        self.generated += compress(range(position, position + len(without)), without)
+        return [
+            (len(raw) + _ID_LENGTH).to_bytes(4, "little") + begin + (offset + number).to_bytes(5) + raw[4:]
+            if lacks
+            else raw
+            for raw, lacks, number in zip(encoded, without, numbers, strict=False)
+        ]
 
 
 def locate(chunk: Chunk, numbers: Container[int]) -> Iterator[tuple[int, Record]]:
@@ -117,66 +140,91 @@ def _each(
         try:
             changed.append(change(item))
         except RecordError as error:
-            found[number] = error
+            # A new one: that which was raised holds the frames that raised it, and they hold the chunk.
+            found[number] = RecordError(*error.why)
     return changed, found
 
 
 # -- parsing ----------------------------------------------------------------------------------------------
 
 
-def _at_once(chunk: Chunk, plan: Plan) -> tuple[list[Document], list[bytes]] | None:
-    """Parse and encode a chunk in which nothing is wrong or rare; None when something is, or may be.
+def _at_once(chunk: Chunk, plan: Plan) -> tuple[_Made, dict[int, RecordError]] | None:
+    """Make documents of a chunk in which nothing is wrong or rare; None when something is, or may be.
 
     The hot path of an import: no step of it looks at a value in Python but where a typed one stands. A
-    hundred documents at a time go all the way: they fit into a processor's own cache, where each step
+    hundred records at a time go all the way: they fit into a processor's own cache, where each step
     finds them.
     """
-    # An escaped `$` is one that counting doesn't see.
-    if chunk.layout not in _AT_ONCE or chunk.broken or b"\\u0024" in chunk.data:
+    if chunk.broken or plan.strict or plan.legacy or shape.shapes(plan):
         return None
-    if plan.strict or plan.legacy or shape.shapes(plan):
-        return None
-    documents: list[Document] = []
-    encoded: list[bytes] = []
-    layout: extjson.Layout = {}
+    made = _Made(chunk, plan)
+    errors: dict[int, RecordError] = {}
     try:
-        for parsed, marks in _parsed(chunk):
-            if not extjson.convert_many(parsed, marks, layout):
-                return None
-            documents += parsed
-            encoded += map(bson.encode, parsed)
-        for position, raw in enumerate(encoded):
-            if len(raw) > _MAYBE_DEEP:
-                _check(documents[position], raw)
-    except (orjson.JSONDecodeError, RecordError, *_UNFIT):
+        if chunk.layout == "delimited":
+            groups, errors = table.in_groups(chunk, plan, _AT_A_TIME)
+            numbers = (number for number in count() if number not in errors) if errors else count()
+        elif chunk.layout in _AT_ONCE and b"\\u0024" not in chunk.data:
+            groups, numbers = _parsed(chunk), count()
+        else:
+            return None  # one by one; or an escaped `$`, which counting doesn't see
+        for documents in groups:
+            encoded = list(map(bson.encode, documents))
+            for document, raw in zip(documents, encoded, strict=True):
+                if len(raw) > _MAYBE_DEEP:
+                    _check(document, raw)
+            made.add(documents, encoded, numbers)
+    except (orjson.JSONDecodeError, extjson.ExtendedJSONError, RecordError, *_UNFIT):
         return None
-    return documents, encoded
+    return made, errors
 
 
-def _parsed(chunk: Chunk) -> Iterator[tuple[list[Document], int]]:
-    """Parse the documents of a chunk a few at a time, each with the number of their `"$`."""
-    if chunk.layout == "lines":
-        lines = list(filter(bytes.strip, chunk.data.split(b"\n")))
-        for start in range(0, len(lines), _AT_A_TIME):
-            some = lines[start : start + _AT_A_TIME]
-            yield list(map(orjson.loads, some)), b"\n".join(some).count(b'"$')
-    else:
+def _parsed(chunk: Chunk) -> Iterator[list[Document]]:
+    """Parse and type the documents of a chunk a few at a time. Raises for what isn't plain."""
+    layout: extjson.Layout = {}
+    texts = list(filter(bytes.strip, chunk.data.split(b"\n")))
+    if chunk.layout == "array" and not (texts := _elements(texts)):
         inner = chunk.data.strip()
         whole = orjson.loads(b"[%b]" % (inner[:-1] if inner.endswith(b",") else inner))
-        yield whole, chunk.data.count(b'"$')
+        yield _typed(whole, chunk.data, layout)
+    for start in range(0, len(texts), _AT_A_TIME):
+        some = texts[start : start + _AT_A_TIME]
+        yield _typed(list(map(orjson.loads, some)), b"\n".join(some), layout)
 
 
-def _carefully(chunk: Chunk, plan: Plan) -> tuple[list[Document], list[bytes], dict[int, RecordError]]:
-    """Parse, shape and encode a chunk in which anything may be wrong."""
-    documents, errors = _documents(chunk, plan)
-    if shape.shapes(plan):
-        documents, errors = _each(documents, errors, lambda document: shape.shape(document, plan))
-    encoded, found = _each(documents, errors, _encoded)
-    if len(found) > len(errors):
-        kept = set(_numbers(len(encoded), found))
-        numbers = _numbers(len(documents), errors)
-        documents = [document for number, document in zip(numbers, documents, strict=True) if number in kept]
-    return documents, encoded, found
+def _typed(parsed: list[Document], text: bytes, layout: extjson.Layout) -> list[Document]:
+    if not extjson.convert_many(parsed, text.count(b'"$'), layout):
+        raise RecordError("type", None, "not to be converted at once")
+    return parsed
+
+
+def _elements(lines: list[bytes]) -> list[bytes]:
+    """Return the elements of an array that stand a line each, without their commas; none, if they don't.
+
+    A line that is an element and a comma, from a border on, ends at a border: so do all, by and by.
+    """
+    stripped = list(map(bytes.strip, lines))
+    if not all(line.endswith(b"},") for line in stripped[:-1]):
+        return []
+    return [line[:-1] for line in stripped[:-1]] + [line.removesuffix(b",") for line in stripped[-1:]]
+
+
+def _carefully(chunk: Chunk, plan: Plan) -> tuple[_Made, dict[int, RecordError]]:
+    """Parse, shape and encode a chunk in which anything may be wrong; and the errors of what was."""
+
+    def whole(document: Document) -> tuple[Document, bytes]:
+        if shape.shapes(plan):
+            document = shape.shape(document, plan)
+        raw = _encoded(document)
+        if plan.key:
+            _filter(document, plan.key)
+        return document, raw
+
+    pairs, errors = _each(*_documents(chunk, plan), whole)
+    made = _Made(chunk, plan)
+    made.add(
+        [document for document, _ in pairs], [raw for _, raw in pairs], iter(_numbers(len(pairs), errors))
+    )
+    return made, errors
 
 
 def _documents(chunk: Chunk, plan: Plan) -> tuple[list[Document], dict[int, RecordError]]:
@@ -252,22 +300,6 @@ def _levels(document: Document) -> int:
         levels += 1
         inner = [value for outer in inner for value in (outer.values() if isinstance(outer, dict) else outer)]
     return levels
-
-
-def _with_ids(
-    chunk: Chunk, generated: Sequence[int], numbers: Sequence[int], encoded: Sequence[bytes]
-) -> list[bytes]:
-    """Put an ObjectId in front of documents: the chunk's identity, and where the record stands.
-
-    Each record takes a byte at least, so no two of a file have the same sum of offset and number.
-    """
-    element, offset = _ID_ELEMENT + chunk.identity, chunk.offset
-    return [
-        (len(raw) + _ID_LENGTH).to_bytes(4, "little") + element + (offset + number).to_bytes(5) + raw[4:]
-        for raw, number in zip(
-            map(encoded.__getitem__, generated), map(numbers.__getitem__, generated), strict=True
-        )
-    ]
 
 
 def _filter(document: Document, key: tuple[str, ...]) -> bytes:

@@ -197,6 +197,7 @@ async def _import(
             else:
                 await flight.send(write, entry, decoded, start, stop)
         flight.all_sent(entry)
+        await flight.reap()
         flight.check()
         progress(source)
         if account.too_many():

@@ -67,6 +67,11 @@ class Flight:
         else:
             self._account.end(entry)
 
+    async def reap(self) -> None:
+        """Book the answers that have come, also while nothing is being sent."""
+        if self._batches:
+            await self._settle(asyncio.FIRST_COMPLETED, 0)
+
     def check(self) -> None:
         """Raise what keeps the import from going on, if anything does."""
         if self._error is not None:

@@ -20,11 +20,11 @@ from motorctl.errors import UsageError
 from motorctl.near import near
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from motorctl.core.ingest.model import Chunk, Plan
 
-__all__ = ["check", "documents"]
+__all__ = ["check", "documents", "in_groups"]
 
 # They stand for a doubled quote, a delimiter and a line end within quotes, and the end of a cell; data that
 # has them of its own is cut record by record.
@@ -72,10 +72,18 @@ def documents(chunk: Chunk, plan: Plan) -> tuple[list[dict[str, Any]], dict[int,
     field of an inner document, which stands where the first of its columns does, and is left out when all of
     them are. Raises `UsageError` as `check` does.
     """
+    groups, errors = in_groups(chunk, plan, len(chunk.data))
+    return [document for group in groups for document in group], errors
+
+
+def in_groups(
+    chunk: Chunk, plan: Plan, size: int
+) -> tuple[Iterator[list[dict[str, Any]]], dict[int, RecordError]]:
+    """Do as `documents` does, and make the documents only as they are taken, so many at a time."""
     layout = _layout(chunk.header, chunk.types, plan)
     found = _cells(chunk)
     if not found.numbers:
-        return [], found.errors
+        return iter(()), found.errors
     faults: dict[int, RecordError] = {}
     values = [
         _values(column, cells, plan, faults)
@@ -86,7 +94,11 @@ def documents(chunk: Chunk, plan: Plan) -> tuple[list[dict[str, Any]], dict[int,
         good = [row not in faults for row in range(len(found.numbers))]
         values = [list(compress(column, good)) for column in values]
     sparse = plan.ignore_blanks or any(column.converter.grace == "skip-field" for column in layout.columns)
-    return _documents(layout.fields, values, sparse=sparse), found.errors
+    groups = (
+        _documents(layout.fields, [column[start : start + size] for column in values], sparse=sparse)
+        for start in range(0, len(found.numbers) - len(faults), size)
+    )
+    return groups, found.errors
 
 
 # -- the header -------------------------------------------------------------------------------------------
