@@ -1,110 +1,161 @@
-"""How fast `motorctl import` is beside mongoimport and the wire itself, and how much memory it takes.
+"""How fast `motorctl import` is beside mongoimport and the wire itself, what memory it takes, where time goes.
 
-    MONGOIMPORT=/path/to/mongoimport python tests/benchmarks/ingest.py [--documents 300000] [--rounds 3]
+Every run writes into a fresh database and is checked afterwards: a program that loses a document, or books
+it as what it isn't, ends the benchmark. Each table can be had by itself:
 
-Every run writes into a fresh collection and is checked afterwards: a program that loses a document ends
-the benchmark.
+    speed       documents a second beside mongoimport -j 1, 2, 4 and the raw wire
+    small       a file of 100 records: the whole process, by default and without workers
+    compressed  .gz, .zst and .bz2 beside the plain file
+    memory      the peak of all processes together, at a third of the documents and at all
+    growth      seconds and memory of larger and larger files (--sizes)
+    resume      what checkpoints cost
+    workers     from none to four
+    breakdown   processor time of each process, and of each stage
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
+import json
 import os
-import random
 import shutil
+import statistics
 import tempfile
 import time
 import uuid
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import bson
-import orjson
+import orders as data
 import pymongo
-from bson.raw_bson import RawBSONDocument
-from measure import environment, machine, medians, motorctl, peak_memory, say, seconds, server, table
+from measure import (
+    cpu_seconds,
+    environment,
+    machine,
+    medians,
+    motorctl,
+    peak_memory,
+    say,
+    seconds,
+    server,
+    table,
+    talk,
+    timed,
+    watched,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
-    from pymongo.collection import Collection
-
-SEED = 20260101
-FIRST_DAY = datetime(2025, 7, 1, tzinfo=UTC)
-CITIES = ("Berlin", "Lisbon", "Lyon", "Porto", "Utrecht", "Vienna")
-CHANNELS = ("app", "gift", "phone", "shop", "web")
-STATUS = ("cancelled", "completed", "pending", "refunded")
-KEY = "order_no"
+    from bson.raw_bson import RawBSONDocument
 
 UPSERTS = 50_000
-BATCH = 1000
-WORKERS = (1, 2, 4)
+SMALL = 100
+SMALL_ROUNDS = 15
+PEER_WORKERS = (1, 2, 4)
+OUR_WORKERS = (0, 1, 2, 3, 4)
+SIZES = (10, 100, 1000, 2000)
 
 CEILING = "raw wire ceiling"
 OURS = "motorctl"
+
+Client = pymongo.MongoClient[dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Work:
     """One thing to import.
 
-    `as_wire`: its documents are the ones that the ceiling is measured with. `known`: so many of the keys
-    are in the collection before, with documents that differ.
+    `as_wire`: its documents are the ones that the ceiling is measured with. `known`: so many of its keys
+    are in the collection before, with documents that differ, or with the `same` ones. `options` are
+    motorctl's.
     """
 
     name: str
-    file: Path
-    documents: int
-    peer_format: tuple[str, ...]
+    file: data.File
     as_wire: bool = False
     upsert: bool = False
     known: int = 0
+    same: bool = False
+    options: tuple[str, ...] = ()
 
-    def ours(self) -> list[str]:
-        mode = ("--mode", "upsert", "--key", KEY) if self.upsert else ()
-        return motorctl("import", str(self.file), "--into", "orders", *mode)
+    @property
+    def documents(self) -> int:
+        return self.file.documents
+
+    @property
+    def books(self) -> dict[str, int]:
+        """What motorctl has to say of it."""
+        updated = 0 if self.same else self.known
+        return {
+            "read": self.documents,
+            "inserted": self.documents - self.known,
+            "updated": updated,
+            "unchanged": self.known - updated,
+            "rejected": 0,
+        }
+
+    def ours(self, *options: str) -> list[str]:
+        mode = ("--mode", "upsert", "--key", data.KEY) if self.upsert else ()
+        asked = (*mode, *self.options, *options, "-o", "json")
+        return motorctl("import", str(self.file.path), "--into", "orders", *asked)
 
     def peer(self, program: str, uri: str, database: str, workers: int) -> list[str]:
-        mode = ("--mode", "upsert", "--upsertFields", KEY) if self.upsert else ()
+        mode = ("--mode", "upsert", "--upsertFields", data.KEY) if self.upsert else ()
         target = ("--uri", uri, "--db", database, "--collection", "orders", "--quiet")
-        return [program, *target, "-j", str(workers), *self.peer_format, *mode, "--file", str(self.file)]
+        how = ("-j", str(workers), *self.file.peer_format, *mode)
+        return [program, *target, *how, "--file", str(self.file.path)]
 
 
 @dataclass(frozen=True)
 class Bench:
-    """The server's side of a run: where it writes, and whether everything arrived."""
+    """What a table needs: the server and a database there, files, contestants, how often each has its turn."""
 
     uri: str
+    client: Client
     database: str
-    collection: Collection[Any]
+    home: Path
+    peer: str | None
+    documents: int
+    rounds: int
+    sizes: Sequence[int]
 
     @property
     def env(self) -> dict[str, str]:
         return environment(self.uri, self.database)
 
-    def prepare(self, work: Work) -> None:
-        self.collection.drop()
-        if work.upsert:
-            self.collection.create_index(KEY, unique=True)
-        if work.known:
-            old = ({**order, "status": "old"} for order in orders(work.known))
-            self.collection.insert_many(old)
+    def peer_command(self, work: Work, workers: int) -> list[str]:
+        return work.peer(str(self.peer), self.uri, self.database, workers)
 
-    def check(self, work: Work) -> None:
-        count = self.collection.count_documents({})
-        untouched = self.collection.count_documents({"status": "old"})
+    def prepare(self, work: Work) -> None:
+        self.client.drop_database(self.database)
+        collection = self.client[self.database].orders
+        if work.upsert:
+            collection.create_index(data.KEY, unique=True)
+        if work.known:
+            before = data.orders(work.known)
+            collection.insert_many(before if work.same else ({**order, "status": "old"} for order in before))
+
+    def check(self, work: Work, stdout: str = "") -> None:
+        """End the benchmark unless each document is there, and booked right where `stdout` is our books."""
+        collection = self.client[self.database].orders
+        count = collection.count_documents({})
+        untouched = collection.count_documents({"status": "old"}) if work.known else 0
         if count != work.documents or untouched:
             raise SystemExit(f"{work.name}: {count} of {work.documents} documents, {untouched} not updated")
+        if stdout:
+            summary = json.loads(stdout)
+            books = {name: summary[name] for name in work.books}
+            if books != work.books:
+                raise SystemExit(f"{work.name}: booked {books}, and it should be {work.books}")
 
     def run(self, work: Work, command: Sequence[str]) -> float:
         """Return the seconds of a whole process that does the work."""
         self.prepare(work)
-        took = seconds(command, self.env)
-        self.check(work)
+        took, stdout = timed(command, self.env)
+        self.check(work, stdout)
         return took
 
     def memory(self, work: Work, command: Sequence[str]) -> int:
@@ -116,80 +167,277 @@ class Bench:
 
     def wire(self, batches: Sequence[Sequence[RawBSONDocument]]) -> float:
         """Return the seconds that the server needs for ready-made BSON, a batch after the other."""
-        self.collection.drop()
+        self.client.drop_database(self.database)
+        collection: Any = self.client[self.database].orders
         begun = time.perf_counter()
         for batch in batches:
-            self.collection.insert_many(batch, ordered=False)
+            collection.insert_many(batch, ordered=False)
         return time.perf_counter() - begun
+
+    def inserts(self, documents: int) -> list[Work]:
+        """Give the same documents in the three formats."""
+        return [
+            Work("NDJSON", data.ndjson(self.home, documents), as_wire=True),
+            Work("JSON array", data.array(self.home, documents), as_wire=True),
+            Work("CSV", data.table(self.home, documents)),
+        ]
+
+    def upserts(self) -> list[Work]:
+        """Give upserts that find nothing, that change every document, and that change none."""
+        file = data.ndjson(self.home, min(UPSERTS, self.documents))
+        new = Work(f"upsert {file.documents:,}, all new", file, upsert=True)
+        known = replace(new, name=f"upsert {file.documents:,}, all known", known=file.documents)
+        same = replace(known, name=f"upsert {file.documents:,}, all unchanged", same=True)
+        return [new, known, same]
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--documents", type=int, default=300_000, help="documents a file (300000)")
-    parser.add_argument("--rounds", type=int, default=3, help="runs of each program and file (3)")
+    doc, tables = __doc__ or "", ",".join(TABLES)
+    parser = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("--only", metavar="TABLE,...", default=tables, help=f"which tables ({tables})")
+    add("--documents", type=int, default=300_000, help="documents a file (300000)")
+    add("--rounds", type=int, default=3, help="runs of each contestant (3); more where differences are small")
+    add("--sizes", metavar="MB,...", default=",".join(map(str, SIZES)), help="of growth (10,100,1000,2000)")
     arguments = parser.parse_args()
-    documents: int = arguments.documents
-    peer = os.environ.get("MONGOIMPORT") or shutil.which("mongoimport")
+    wanted = arguments.only.split(",")
+    if unknown := set(wanted) - set(TABLES):
+        parser.error(f"--only: there is no table {', '.join(sorted(unknown))}; there are {tables}")
     database = f"benchmark_{uuid.uuid4().hex[:12]}"
     with (
         tempfile.TemporaryDirectory(prefix="motorctl-benchmark-") as home,
         server() as uri,
-        pymongo.MongoClient[Any](uri) as client,
+        Client(uri, tz_aware=True) as client,
     ):
-        bench = Bench(uri, database, client[database].orders)
+        bench = Bench(
+            uri,
+            client,
+            database,
+            Path(home),
+            os.environ.get("MONGOIMPORT") or shutil.which("mongoimport"),
+            arguments.documents,
+            arguments.rounds,
+            tuple(map(int, arguments.sizes.split(","))),
+        )
         try:
-            whole = files(Path(home), documents)
-            upserts = files(Path(home), min(UPSERTS, documents))[0]
-            say(f"{machine()}; {sizes(whole, documents)}")
-            say(speed(bench, [*whole, *upsert_works(upserts)], peer, arguments.rounds))
-            say(machine())
-            if Path("/proc/self/smaps_rollup").exists():
-                say(memory(bench, files(Path(home), documents // 3), whole, peer))
+            for name in wanted:
+                say(f"{name}: {machine()}\n")
+                say(f"{TABLES[name](bench)}\n")
         finally:
             client.drop_database(database)
 
 
-def speed(bench: Bench, works: Sequence[Work], peer: str | None, rounds: int) -> str:
+def speed(bench: Bench) -> str:
     """Return the table of documents a second."""
-    batches = ready_made(works[0].documents)
-    runs: dict[tuple[str, str], Callable[[], float]] = {(CEILING, ""): partial(bench.wire, batches)}
+    works = [*bench.inserts(bench.documents), *bench.upserts()]
+    say(sizes(works, bench.documents))
+    runs: dict[tuple[str, str], Callable[[], float]] = {
+        (CEILING, ""): partial(bench.wire, data.ready_made(bench.documents))
+    }
     for work in works:
         runs[work.name, OURS] = partial(bench.run, work, work.ours())
-        for workers in WORKERS if peer else ():
-            command = work.peer(str(peer), bench.uri, bench.database, workers)
-            runs[work.name, f"-j {workers}"] = partial(bench.run, work, command)
-    took = medians(runs, rounds)
+        for workers in PEER_WORKERS if bench.peer else ():
+            runs[work.name, f"-j {workers}"] = partial(peer_run, bench, work, workers)
+    took = medians(runs, bench.rounds)
 
-    ceiling = works[0].documents / took[CEILING, ""]
+    ceiling = bench.documents / took[CEILING, ""]
     rows = []
     for work in works:
         ours = work.documents / took[work.name, OURS]
         row = [work.name, f"{ours:,.0f}", "-", "-", "-"]
-        if peer:
-            best = min(WORKERS, key=lambda workers: took[work.name, f"-j {workers}"])
+        if bench.peer:
+            best = min(PEER_WORKERS, key=lambda workers: took[work.name, f"-j {workers}"])
             theirs = work.documents / took[work.name, f"-j {best}"]
             row[2:4] = [f"{theirs:,.0f} (-j {best})", f"{ours / theirs:.2f}"]
         if work.as_wire:
             row[4] = f"{ours / ceiling:.2f}"
         rows.append(row)
     rows.append([CEILING, f"{ceiling:,.0f}", "-", "-", "1.00"])
-    titles = [f"documents a second, median of {rounds}", OURS, "mongoimport, best", "ratio", "of the ceiling"]
-    return table(titles, rows)
+    what = f"documents a second, median of {bench.rounds}"
+    return table([what, OURS, "mongoimport, best", "ratio", "of the ceiling"], rows)
 
 
-def memory(bench: Bench, third: Sequence[Work], whole: Sequence[Work], peer: str | None) -> str:
+def peer_run(bench: Bench, work: Work, workers: int) -> float:
+    """Return the seconds of mongoimport; its books are not looked at: it says nothing of what is unchanged."""
+    bench.prepare(work)
+    took = seconds(bench.peer_command(work, workers), bench.env)
+    bench.check(work)
+    return took
+
+
+def small(bench: Bench) -> str:
+    """Return the table of whole processes that import next to nothing."""
+    work = Work("small", data.ndjson(bench.home, SMALL))
+    runs: dict[str, Callable[[], float]] = {
+        f"{OURS}": partial(bench.run, work, work.ours()),
+        f"{OURS} --workers 0": partial(bench.run, work, work.ours("--workers", "0")),
+        f"{OURS} --version": partial(seconds, motorctl("--version"), bench.env),
+    }
+    if bench.peer:
+        runs["mongoimport"] = partial(peer_run, bench, work, 1)
+    rounds = max(SMALL_ROUNDS, bench.rounds)
+    took = medians(runs, rounds)
+    alone = took[f"{OURS} --workers 0"]
+    rows = [[name, f"{spent * 1000:.0f} ms", f"{spent / alone:.2f}"] for name, spent in took.items()]
+    return table([f"{SMALL} records, median of {rounds}", "whole process", "times --workers 0"], rows)
+
+
+def compressed(bench: Bench) -> str:
+    """Return the table of compressed inputs."""
+    plain = data.ndjson(bench.home, bench.documents)
+    files = {"plain": plain} | {ending: data.compressed(plain, ending) for ending in data.LEVELS}
+    works = {name: Work(name, file) for name, file in files.items()}
+    runs = {name: partial(bench.run, work, work.ours()) for name, work in works.items()}
+    took = medians(runs, bench.rounds)
+    rows = [
+        [
+            name,
+            megabytes(files[name].path.stat().st_size),
+            f"{bench.documents / spent:,.0f}",
+            f"{took['plain'] / spent:.2f}",
+        ]
+        for name, spent in took.items()
+    ]
+    what = f"NDJSON, median of {bench.rounds}"
+    return table([what, "file", "documents a second", "of plain"], rows)
+
+
+def memory(bench: Bench) -> str:
     """Return the table of peak memory at a third of the documents and at all of them."""
     rows = []
-    for small, large in zip(third, whole, strict=True):
-        peaks = [bench.memory(work, work.ours()) for work in (small, large)]
+    third, whole = bench.inserts(bench.documents // 3), bench.inserts(bench.documents)
+    for small_, large in zip(third, whole, strict=True):
+        talk(f"memory: {large.name}")
+        peaks = [bench.memory(work, work.ours()) for work in (small_, large)]
         row = [large.name, *(megabytes(peak) for peak in peaks), f"{peaks[1] / peaks[0]:.2f}", "-"]
-        if peer:
-            command = large.peer(peer, bench.uri, bench.database, WORKERS[-1])
-            row[-1] = megabytes(bench.memory(large, command))
+        if bench.peer:
+            row[-1] = megabytes(bench.memory(large, bench.peer_command(large, PEER_WORKERS[-1])))
         rows.append(row)
+    talk("")
     counts = [f"{work.documents:,}" for work in (third[0], whole[0])]
-    return table(["peak memory", *counts, "growth", f"mongoimport -j {WORKERS[-1]}, {counts[1]}"], rows)
+    return table(["peak memory", *counts, "growth", f"mongoimport -j {PEER_WORKERS[-1]}, {counts[1]}"], rows)
+
+
+def growth(bench: Bench) -> str:
+    """Return the table of larger and larger files: a timed run each, and one for the memory."""
+    rows = []
+    for size in bench.sizes:
+        talk(f"growth: {size} MB")
+        work = Work(f"{size:,} MB", data.grown(bench.home, size * 1_000_000))
+        took = statistics.median(bench.run(work, work.ours()) for _ in range(bench.rounds))
+        peak = bench.memory(work, work.ours())
+        per_megabyte = took / (work.file.path.stat().st_size / 1e6)
+        rate = work.documents / took
+        counted = [f"{work.documents:,}", f"{took:.2f} s", f"{per_megabyte * 1000:.1f} ms", f"{rate:,.0f}"]
+        rows.append([work.name, *counted, megabytes(peak)])
+        work.file.path.unlink()
+    talk("")
+    what = f"NDJSON, median of {bench.rounds}"
+    return table([what, "documents", "time", "time a MB", "documents a second", "peak memory"], rows)
+
+
+def resume(bench: Bench) -> str:
+    """Return the table of what checkpoints cost."""
+    upsert = bench.upserts()[0]
+    works = [*bench.inserts(bench.documents), upsert]
+    runs = {}
+    for work in works:
+        runs[work.name, "without"] = partial(bench.run, work, work.ours())
+        runs[work.name, "with"] = partial(bench.run, work, work.ours("--resume"))
+    took = medians(runs, bench.rounds)
+    rows = []
+    for work in works:
+        without, kept = took[work.name, "without"], took[work.name, "with"]
+        cost = (kept / without - 1) * 100
+        rows.append([work.name, f"{without:.3f} s", f"{kept:.3f} s", f"{cost:+.1f} %"])
+    return table([f"whole process, median of {bench.rounds}", "without", "--resume", "cost"], rows)
+
+
+def workers(bench: Bench) -> str:
+    """Return the table of how much each worker process brings, and takes."""
+    works = {work.name: work for work in bench.inserts(bench.documents)}
+    commands = {
+        (name, count): work.ours("--workers", str(count))
+        for name, work in works.items()
+        for count in OUR_WORKERS
+    }
+    runs = {key: partial(bench.run, works[key[0]], command) for key, command in commands.items()}
+    took = medians(runs, bench.rounds)
+    rows = []
+    for count in OUR_WORKERS:
+        rates = [f"{work.documents / took[name, count]:,.0f}" for name, work in works.items()]
+        first = next(iter(works.values()))
+        rows.append([str(count), *rates, megabytes(bench.memory(first, commands[first.name, count]))])
+    titles = [f"--workers, median of {bench.rounds}", *(f"{name}, documents a second" for name in works)]
+    return table([*titles, f"peak memory, {next(iter(works))}"], rows)
+
+
+def breakdown(bench: Bench) -> str:
+    """Return two tables: the processor time of each process, and of each stage."""
+    works = [*bench.inserts(bench.documents), *bench.upserts()]
+    rows = []
+    for work in works:
+        talk(f"breakdown: {work.name}")
+        rows.append([f"{OURS}, {work.name}", *spent(bench, work, work.ours())])
+        if bench.peer:
+            rows.append([f"mongoimport -j 4, {work.name}", *spent(bench, work, bench.peer_command(work, 4))])
+    talk("")
+    what = f"µs a document, median of {bench.rounds}"
+    processes = table([what, "the program", "its workers", "mongod", "whole time"], rows)
+    return f"{processes}\n\n{by_stage(bench)}"
+
+
+def spent(bench: Bench, work: Work, command: Sequence[str]) -> list[str]:
+    """Return the processor time of the program, its workers and the server, and the whole time."""
+    found = []
+    for _ in range(bench.rounds):
+        bench.prepare(work)
+        before = server_cpu(bench.client)
+        ended = watched(command, bench.env, memory=False)
+        after = server_cpu(bench.client)
+        bench.check(work)
+        there = None if before is None or after is None else after - before
+        found.append((ended.cpu.own, ended.cpu.children, there, ended.seconds))
+    return [
+        "-"
+        if None in column or not any(column)
+        else f"{statistics.median(column) / work.documents * 1e6:.1f}"
+        for column in zip(*found, strict=True)
+    ]
+
+
+def server_cpu(client: Client) -> float | None:
+    """Return the seconds of processor time of the server up to now, where it runs on this machine."""
+    pid = int(client.admin.command("serverStatus")["pid"])
+    try:
+        here = Path(f"/proc/{pid}/comm").read_text(encoding="ascii").strip() == "mongod"
+    except OSError:
+        return None
+    return cpu_seconds(pid) if here else None
+
+
+def by_stage(bench: Bench) -> str:
+    """Return the table of what each stage costs, one after the other in one process."""
+    import stages  # the engine itself: for this table alone
+
+    works = bench.inserts(bench.documents // 3)
+    columns: list[dict[str, float]] = []
+    for work in works:
+        found = []
+        for _ in range(bench.rounds):
+            talk(f"stages: {work.name}")
+            bench.client.drop_database(bench.database)
+            found.append(stages.costs(work.file.path, work.documents, bench.uri, bench.database))
+        columns.append({name: statistics.median(costs[name] for costs in found) for name in found[0]})
+    talk("")
+    rows = [
+        [name, *(f"{column[name]:.2f}" if name in column else "-" for column in columns)]
+        for name in stages.STAGES
+    ]
+    return table([f"µs a document, median of {bench.rounds}", *(work.name for work in works)], rows)
 
 
 def megabytes(size: int) -> str:
@@ -198,105 +446,22 @@ def megabytes(size: int) -> str:
 
 def sizes(works: Sequence[Work], documents: int) -> str:
     """Say how large a document is in each of its forms."""
-    forms = [f"{work.file.stat().st_size / documents:.0f} bytes {work.name}" for work in works]
-    encoded = sum(len(document.raw) for document in ready(orders(BATCH))) / BATCH
-    return f"an order has {', '.join(forms)}, {encoded:.0f} bytes BSON"
+    whole = [work for work in works if not work.upsert]
+    forms = [f"{work.file.path.stat().st_size / documents:.0f} bytes {work.name}" for work in whole]
+    encoded = sum(len(document.raw) for document in data.ready(data.orders(data.BATCH))) / data.BATCH
+    return f"an order has {', '.join(forms)}, {encoded:.0f} bytes BSON\n"
 
 
-def orders(count: int) -> Iterator[dict[str, Any]]:
-    """Yield `count` orders, the same ones at each run; fewer of them are the first ones of more."""
-    chance = random.Random(SEED)
-    for number in range(count):
-        lines: list[dict[str, Any]] = [
-            {
-                "sku": f"p-{chance.randrange(1000):04}",
-                "qty": chance.randrange(1, 4),
-                "price": chance.randrange(100, 9000) / 100,
-            }
-            for _ in range(2)
-        ]
-        yield {
-            KEY: f"order-{number:08}",
-            "user_id": bson.ObjectId(f"{0x65000000 + chance.randrange(5000):08x}{'0' * 16}"),
-            "created_at": FIRST_DAY + timedelta(milliseconds=chance.randrange(365 * 86_400_000)),
-            "status": chance.choice(STATUS),
-            "amount": round(sum(line["qty"] * line["price"] for line in lines), 2),
-            "ship_to": {
-                "city": chance.choice(CITIES),
-                "postcode": f"{chance.randrange(100_000):05}",
-                "gift": chance.random() < 0.1,
-            },
-            "lines": lines,
-            "tags": chance.sample(CHANNELS, 2),
-        }
-
-
-def files(home: Path, documents: int) -> list[Work]:
-    """Write the first `documents` orders as NDJSON, JSON array and CSV; return the three as work to do."""
-    ndjson, array, table_ = (home / f"orders-{documents}{ending}" for ending in (".ndjson", ".json", ".csv"))
-    with ndjson.open("wb") as lines, array.open("wb") as elements, table_.open("w", newline="") as rows:
-        writer = csv.writer(rows, lineterminator="\n")
-        for number, order in enumerate(orders(documents)):
-            text = orjson.dumps(order, default=extended, option=orjson.OPT_PASSTHROUGH_DATETIME)
-            lines.write(text + b"\n")
-            elements.write((b",\n" if number else b"[\n") + text)
-            flat = flattened(order)
-            if not number:
-                writer.writerow(flat)
-            writer.writerow(flat.values())
-        elements.write(b"\n]\n")
-    return [
-        Work("NDJSON", ndjson, documents, ("--type", "json"), as_wire=True),
-        Work("JSON array", array, documents, ("--type", "json", "--jsonArray"), as_wire=True),
-        Work("CSV", table_, documents, ("--type", "csv", "--headerline")),
-    ]
-
-
-def upsert_works(inserts: Work) -> list[Work]:
-    """Make of an NDJSON file two upserts: one that finds nothing, one that changes every document."""
-    new = replace(inserts, name=f"upsert {inserts.documents:,}, all new", as_wire=False, upsert=True)
-    known = replace(new, name=f"upsert {new.documents:,}, all known", known=new.documents)
-    return [new, known]
-
-
-def extended(value: Any) -> dict[str, str]:
-    """Give the relaxed Extended JSON of an id or a date."""
-    if isinstance(value, bson.ObjectId):
-        return {"$oid": str(value)}
-    if isinstance(value, datetime):
-        return {"$date": iso(value)}
-    raise TypeError(type(value))
-
-
-def flattened(order: dict[str, Any]) -> dict[str, Any]:
-    """Give the columns of an order: dotted names for what is nested, JSON for arrays."""
-    flat: dict[str, Any] = {}
-    for name, value in order.items():
-        match value:
-            case dict():
-                flat |= {f"{name}.{inner}": cell for inner, cell in value.items()}
-            case list():
-                flat[name] = orjson.dumps(value).decode()
-            case datetime():
-                flat[name] = iso(value)
-            case _:
-                flat[name] = value
-    return flat
-
-
-def iso(date: datetime) -> str:
-    return date.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def ready(found: Iterator[dict[str, Any]]) -> Iterator[RawBSONDocument]:
-    """Encode orders with ids of their own, so that the driver has nothing left to do."""
-    for order in found:
-        yield RawBSONDocument(bson.encode({"_id": bson.ObjectId(), **order}))
-
-
-def ready_made(count: int) -> list[list[RawBSONDocument]]:
-    documents = list(ready(orders(count)))
-    return [documents[start : start + BATCH] for start in range(0, count, BATCH)]
+TABLES: dict[str, Callable[[Bench], str]] = {
+    "speed": speed,
+    "small": small,
+    "compressed": compressed,
+    "memory": memory,
+    "growth": growth,
+    "resume": resume,
+    "workers": workers,
+    "breakdown": breakdown,
+}
 
 
 if __name__ == "__main__":

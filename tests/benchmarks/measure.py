@@ -20,9 +20,12 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from processes import Ended
+
 K = TypeVar("K")
 
-SAMPLE_SECONDS = 0.01
+# The fixtures and `processes` are there; a script that is started here doesn't find them by itself.
+sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 
 @contextmanager
@@ -31,7 +34,6 @@ def server() -> Iterator[str]:
     if given := os.environ.get("MOTORCTL_TEST_URI"):
         yield given
         return
-    sys.path.append(str(Path(__file__).resolve().parent.parent))
     from conftest import Server
 
     with tempfile.TemporaryDirectory(prefix="motorctl-benchmark-") as home:
@@ -59,19 +61,17 @@ def environment(uri: str, database: str) -> dict[str, str]:
 
 def seconds(command: Sequence[str], env: Mapping[str, str]) -> float:
     """Run a process to its end and return how long it took; a process that fails ends the benchmark."""
+    return timed(command, env)[0]
+
+
+def timed(command: Sequence[str], env: Mapping[str, str]) -> tuple[float, str]:
+    """Run a process as `seconds` does; return its stdout too."""
     begun = time.perf_counter()
-    done = subprocess.run(
-        command,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        check=False,
-    )
+    done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     took = time.perf_counter() - begun
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} exited with {done.returncode}:\n{done.stderr.decode()}")
-    return took
+    return took, done.stdout.decode()
 
 
 def medians(contestants: Mapping[K, Callable[[], float]], rounds: int) -> dict[K, float]:
@@ -90,46 +90,33 @@ def medians(contestants: Mapping[K, Callable[[], float]], rounds: int) -> dict[K
     if rounds > 1:
         widest = max(times, key=lambda name: max(times[name]) / min(times[name]))
         spread = max(times[widest]) / min(times[widest])
-        say(f"widest spread: the slowest run of {widest} took {spread:.2f} times the quickest")
+        say(f"widest spread: the slowest run of {widest} took {spread:.2f} times the quickest\n")
     return {name: statistics.median(taken) for name, taken in times.items()}
+
+
+def watched(command: Sequence[str], env: Mapping[str, str], *, memory: bool) -> Ended:
+    """Run a process to its end as `processes.watched` does; one that fails ends the benchmark."""
+    import processes
+
+    ended = processes.watched(command, env, memory=memory)
+    if ended.code:
+        raise SystemExit(f"{' '.join(command)} exited with {ended.code}:\n{ended.stderr}")
+    return ended
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time that a process has used up to now, without its children's."""
+    import processes
+
+    return processes.cpu_of(pid).own
 
 
 def peak_memory(command: Sequence[str], env: Mapping[str, str]) -> int:
     """Run a process and return the most bytes that it and its descendants had in memory at one time.
 
-    A page that several processes share counts once (proportional set size), which the sum of their
-    resident sets would not say; one that others share too, such as Python's own code, counts in part.
     Looking slows the process, so a run that is looked at is never timed.
     """
-    process = subprocess.Popen(
-        command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    peak = 0
-    while process.poll() is None:
-        peak = max(peak, sum(map(_proportional_set_size, _tree(process.pid))))
-        time.sleep(SAMPLE_SECONDS)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)} exited with {process.returncode}")
-    return peak
-
-
-def _tree(pid: int) -> Iterator[int]:
-    yield pid
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            found = children.read_text(encoding="ascii").split()
-        except OSError:
-            continue  # a thread that has just ended
-        for child in found:
-            yield from _tree(int(child))
-
-
-def _proportional_set_size(pid: int) -> int:
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return 0  # it has just ended
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
+    return watched(command, env, memory=True).peak
 
 
 def machine() -> str:
