@@ -21,11 +21,11 @@ from motorctl.core import extjson
 from motorctl.core.export.model import Style
 from motorctl.core.export.table import cell, find_columns, import_options, merged, row
 from motorctl.core.export.text import block, heading, sampled
-from motorctl.core.ingest.decode import decode
+from motorctl.core.ingest.decoding.decode import decode
+from motorctl.core.ingest.decoding.types import parse_types
 from motorctl.core.ingest.model import Plan, Reading
-from motorctl.core.ingest.source import Source
-from motorctl.core.ingest.split import split
-from motorctl.core.ingest.types import parse_types
+from motorctl.core.ingest.reading.source import Source
+from motorctl.core.ingest.reading.split import split
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -27,12 +27,12 @@ from pymongo.errors import AutoReconnect
 from motorctl import retry
 from motorctl.core.ingest import engine
 from motorctl.core.ingest.account import Account, DefectError, ErrorLimit
-from motorctl.core.ingest.decode import decode
+from motorctl.core.ingest.decoding.decode import decode
 from motorctl.core.ingest.engine import Options
 from motorctl.core.ingest.model import Chunk, Outcome, Plan
-from motorctl.core.ingest.read import Reader
-from motorctl.core.ingest.source import Source
-from motorctl.core.ingest.write import NO_ANSWER, Writer
+from motorctl.core.ingest.reading.reader import Reader
+from motorctl.core.ingest.reading.source import Source
+from motorctl.core.ingest.writing.write import NO_ANSWER, Writer
 from motorctl.diagnostics import Diagnostics
 from motorctl.errors import UsageError
 

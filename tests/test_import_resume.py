@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from conftest import command, until
 
-from motorctl.core.ingest.fingerprint import COLLECTION
+from motorctl.core.ingest.resuming.fingerprint import COLLECTION
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -48,9 +48,10 @@ TWICE = 101
 
 FORK = """
 import json, os, sys
-from motorctl.core.ingest import split
+from motorctl.core.ingest.reading import split
 split.CHUNK = 16 * 1024
-from motorctl.core.ingest import checkpoint, engine
+from motorctl.core.ingest.resuming import checkpoint
+from motorctl.core.ingest import engine
 checkpoint.SAVE_SECONDS, checkpoint.SAVE_SHARE, engine.WORKERS_PAY = 0.02, 1.0, 100_000
 import motor.motor_asyncio, pymongo
 import motorctl.client, motorctl.commands.import_, motorctl.commands.import_run, motorctl.output
@@ -386,13 +387,16 @@ def test_what_status_shows_to_a_person(cli: Runner, sync_db: SyncDatabase, tmp_p
     cli("import", file, "--into", "c", "--resume", "--name", "x")
     sync_db[COLLECTION].update_many({}, {"$set": {"seconds": 0.5}})
     listed = cli("import", "status", "--output", "markdown").stdout.splitlines()
-    assert listed[0].startswith("| name | into | state | parts | read | inserted ")
-    assert listed[2].startswith("| x | c | done | 1/1 | 10 | 10 | 0 | 0 | 0 | 100.0 | 0.5 |")
-    shown = cli("import", "status", "x").stdout.splitlines()
-    assert shown[0].split() == (
-        "what state read inserted updated unchanged rejected percent seconds updated_at reason".split()
+    assert listed[0] == "| name | state | parts | percent | read | rejected |"
+    assert listed[2] == "| x | done | 1/1 | 100 % | 10 | 0 |"
+    table = cli("import", "status", "--output", "csv").stdout.splitlines()
+    assert table[0] == (
+        "name,into,state,parts,percent,read,rejected,inserted,updated,unchanged,seconds,updated_at,reason"
     )
-    assert shown[1].split()[:3] == [file, "done", "10"]
+    assert table[1].startswith("x,c,done,1/1,100.0,10,0,10,0,0,0.5,")
+    shown = cli("import", "status", "x").stdout.splitlines()
+    assert shown[0].split() == "what state read inserted updated unchanged rejected percent".split()
+    assert shown[1].split()[:3] == ["a.ndjson", "done", "10"]
     assert shown[2].split()[:3] == ["all", "done", "10"]
     unknown = cli("import", "status", "y", "-o", "json")
     assert (unknown.code, unknown.error()["message"]) == (5, "no import 'y' is known")

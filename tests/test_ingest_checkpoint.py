@@ -16,11 +16,12 @@ import pytest
 from bson import ObjectId
 
 from motorctl import __version__
-from motorctl.core.ingest import checkpoint as module
-from motorctl.core.ingest import status
-from motorctl.core.ingest.checkpoint import Checkpoint, Mark, changes, imports, mark
-from motorctl.core.ingest.claim import LEASE, Owner, alive, decide
-from motorctl.core.ingest.fingerprint import (
+from motorctl.core.ingest.model import Place, Plan, Reading
+from motorctl.core.ingest.resuming import checkpoint as module
+from motorctl.core.ingest.resuming import states as status
+from motorctl.core.ingest.resuming.checkpoint import Checkpoint, Mark, changes, imports, mark
+from motorctl.core.ingest.resuming.claim import LEASE, Owner, alive, decide
+from motorctl.core.ingest.resuming.fingerprint import (
     COLLECTION,
     END,
     Fingerprint,
@@ -30,7 +31,6 @@ from motorctl.core.ingest.fingerprint import (
     fingerprint,
     wanted,
 )
-from motorctl.core.ingest.model import Place, Plan, Reading
 from motorctl.core.mongod import process_identity
 from motorctl.errors import MotorctlError, NotFoundError, UsageError
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from motorctl.core import extjson
-from motorctl.core.ingest.decode import decode
+from motorctl.core.ingest.decoding.decode import decode
 from motorctl.core.ingest.model import Chunk, Decoded, Plan
 from motorctl.errors import UsageError
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from motorctl.core import sample
 from motorctl.core.extjson import loads
+from motorctl.core.ingest.decoding.shape import check, parse_renames, shape, shapes
 from motorctl.core.ingest.model import Plan, RecordError
-from motorctl.core.ingest.shape import check, parse_renames, shape, shapes
 from motorctl.errors import UsageError
 
 NOW = datetime(2024, 5, 6, tzinfo=UTC)

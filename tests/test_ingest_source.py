@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motorctl.core.ingest import compressed, source
 from motorctl.core.ingest.model import Reading
-from motorctl.core.ingest.source import Source, check_names, open_source, open_sources
-from motorctl.core.ingest.split import records, split
+from motorctl.core.ingest.reading import compressed, source
+from motorctl.core.ingest.reading.source import Source, check_names, open_source, open_sources
+from motorctl.core.ingest.reading.split import records, split
 from motorctl.errors import MotorctlError, UsageError
 
 if sys.version_info >= (3, 14):

@@ -18,12 +18,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from motorctl.core.ingest import compressed, delimited, structure
-from motorctl.core.ingest import source as sources
-from motorctl.core.ingest import split as splitting
 from motorctl.core.ingest.model import Reading
-from motorctl.core.ingest.source import Source, open_source
-from motorctl.core.ingest.split import records, split
+from motorctl.core.ingest.reading import compressed, delimited, structure
+from motorctl.core.ingest.reading import source as sources
+from motorctl.core.ingest.reading import split as splitting
+from motorctl.core.ingest.reading.source import Source, open_source
+from motorctl.core.ingest.reading.split import records, split
 from motorctl.errors import UsageError
 
 if sys.version_info >= (3, 14):

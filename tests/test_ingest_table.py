@@ -12,9 +12,10 @@ from bson import Decimal128, ObjectId
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from motorctl.core.ingest import delimited, table, types
+from motorctl.core.ingest.decoding import table, types
 from motorctl.core.ingest.model import Chunk, Plan, RecordError
-from motorctl.core.ingest.split import records
+from motorctl.core.ingest.reading import delimited
+from motorctl.core.ingest.reading.split import records
 from motorctl.errors import UsageError
 
 ABSENT = object()

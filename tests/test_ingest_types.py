@@ -12,7 +12,7 @@ from bson import Binary, DatetimeMS, Decimal128, Int64, ObjectId
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motorctl.core.ingest import types
+from motorctl.core.ingest.decoding import types
 from motorctl.errors import UsageError
 
 OID = "5f2b18467ba3bd2ed0e55c01"

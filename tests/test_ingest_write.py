@@ -19,10 +19,10 @@ from pymongo.monitoring import CommandListener
 from pymongo.write_concern import WriteConcern
 
 from motorctl import retry
-from motorctl.core.ingest import elements, rehearse
 from motorctl.core.ingest.model import Decoded, Mode, Outcome, Plan
-from motorctl.core.ingest.send import Documents
-from motorctl.core.ingest.write import NO_ANSWER, Writer, batches, serves
+from motorctl.core.ingest.writing import elements, rehearse
+from motorctl.core.ingest.writing.send import Documents
+from motorctl.core.ingest.writing.write import NO_ANSWER, Writer, batches, serves
 from motorctl.diagnostics import Diagnostics
 
 if TYPE_CHECKING:

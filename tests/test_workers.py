@@ -55,7 +55,7 @@ async def test_an_error_of_the_function_is_raised_here() -> None:
         with pytest.raises(ValueError, match="invalid literal"):
             await workers.call("builtins:int", "x")
         with pytest.raises(UsageError, match="--types") as caught:
-            await workers.call("motorctl.core.ingest.types:parse_types", "gpa")
+            await workers.call("motorctl.core.ingest.decoding.types:parse_types", "gpa")
         assert caught.value.hint
         assert await workers.call("builtins:int", "7") == 7
 

@@ -93,9 +93,9 @@ def import_(
     """
     from motorctl import arguments
     from motorctl.commands import import_run
-    from motorctl.core.ingest import shape
+    from motorctl.core.ingest.decoding import shape
+    from motorctl.core.ingest.decoding.types import parse_types
     from motorctl.core.ingest.model import Plan, Reading
-    from motorctl.core.ingest.types import parse_types
 
     app: App = ctx.obj
     keys = tuple(arguments.fields(key, "--key"))

@@ -12,11 +12,11 @@ from motorctl.commands.import_report import report
 from motorctl.core.driver import list_indexes
 from motorctl.core.ingest import engine
 from motorctl.core.ingest.account import Account, ErrorLimit, Tally, check_rejects_path
-from motorctl.core.ingest.checkpoint import Checkpoint
-from motorctl.core.ingest.fingerprint import described, wanted
-from motorctl.core.ingest.read import Reader
-from motorctl.core.ingest.source import check_names, open_sources
-from motorctl.core.ingest.write import check_acknowledged, serves
+from motorctl.core.ingest.reading.reader import Reader
+from motorctl.core.ingest.reading.source import check_names, open_sources
+from motorctl.core.ingest.resuming.checkpoint import Checkpoint
+from motorctl.core.ingest.resuming.fingerprint import described, wanted
+from motorctl.core.ingest.writing.write import check_acknowledged, serves
 from motorctl.core.workers import Workers, default_count
 from motorctl.errors import ExitCode, UsageError
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from motorctl.app import App
     from motorctl.client import Collection, Database
     from motorctl.core.ingest.model import Plan, Reading
-    from motorctl.core.ingest.source import Source
+    from motorctl.core.ingest.reading.source import Source
 
 __all__ = ["Job", "run"]
 

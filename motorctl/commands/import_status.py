@@ -1,6 +1,6 @@
 """`motorctl import status` and `motorctl import forget`: what is known of imports with `--resume`.
 
-Shows and asks; what the states say, and deleting them, is `core.ingest.status`'s.
+Shows and asks; what the states say, and deleting them, is `core.ingest.resuming.states`'s.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def forget(app: App, name: str, *, dry_run: bool) -> None:
 
 
 async def _read(app: App, name: str | None) -> list[dict[str, Any]]:
-    from motorctl.core.ingest.status import detailed, fetch, merged
+    from motorctl.core.ingest.resuming.states import detailed, fetch, merged
 
     async with app.connect() as db:
         found = await app.attempt(fetch, db, name)
@@ -37,7 +37,7 @@ async def _read(app: App, name: str | None) -> list[dict[str, Any]]:
 
 
 async def _forget(app: App, name: str, *, dry_run: bool) -> None:
-    from motorctl.core.ingest import status as core
+    from motorctl.core.ingest.resuming import states as core
 
     async with app.connect() as db:
         (parts,) = await app.attempt(core.fetch, db, name)

@@ -20,12 +20,12 @@ import orjson
 from motor.motor_asyncio import AsyncIOMotorClient
 
 from motorctl.core import extjson
-from motorctl.core.ingest import table
-from motorctl.core.ingest.decode import decode
+from motorctl.core.ingest.decoding import table
+from motorctl.core.ingest.decoding.decode import decode
 from motorctl.core.ingest.model import Plan, Reading
-from motorctl.core.ingest.source import Source
-from motorctl.core.ingest.split import split
-from motorctl.core.ingest.write import Writer, batches
+from motorctl.core.ingest.reading.source import Source
+from motorctl.core.ingest.reading.split import split
+from motorctl.core.ingest.writing.write import Writer, batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

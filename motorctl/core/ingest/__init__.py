@@ -1,12 +1,12 @@
 """The import engine: files in, documents written, every record accounted for.
 
-    source   opens a file or stdin, undoes its compression, tells its format      bytes
-    split    cuts the bytes at record borders, without parsing                    bytes -> Chunk
-    read     does both in a thread, a few chunks ahead                            Source -> Reader
-    decode   parses, types and encodes to BSON (pure: fit for another process)    Chunk -> Decoded
-    write    sends batches to the server and reads its answer                     Decoded -> Outcome
-    account  counts, keeps the rejects, holds read = inserted + updated + unchanged + rejected
-    engine   joins them: back-pressure, batches in flight, a clean end
+    reading     opens, decompresses, cuts at record borders without parsing    bytes -> Chunk
+    decoding    parses, types and encodes to BSON, in worker processes          Chunk -> Decoded
+    writing     sends batches and reads the server's answers                    Decoded -> Outcome
+    flight      the batches on their way
+    account     counts, keeps the rejects, holds read = inserted + updated + unchanged + rejected
+    resuming    keeps in the database how far it is
+    engine      joins them: back-pressure, order, a clean end
 
 Between the parts go the plain values of `model` alone.
 """

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import orjson
 
-from motorctl.core.ingest.decode import locate, reject
+from motorctl.core.ingest.decoding.decode import locate, reject
 from motorctl.errors import MotorctlError, UsageError
 
 if TYPE_CHECKING:

@@ -18,13 +18,13 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from motorctl.core.driver import once
-from motorctl.core.ingest import table
-from motorctl.core.ingest.checkpoint import WINDOW, Mark
-from motorctl.core.ingest.decode import decode
+from motorctl.core.ingest.decoding import table
+from motorctl.core.ingest.decoding.decode import decode
 from motorctl.core.ingest.flight import Flight
 from motorctl.core.ingest.model import Plan, Reading
-from motorctl.core.ingest.split import split
-from motorctl.core.ingest.write import Writer, batches, check_acknowledged
+from motorctl.core.ingest.reading.split import split
+from motorctl.core.ingest.resuming.checkpoint import WINDOW, Mark
+from motorctl.core.ingest.writing.write import Writer, batches, check_acknowledged
 from motorctl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from motorctl.client import Collection
     from motorctl.core.driver import Attempt
     from motorctl.core.ingest.account import Account, Entry
-    from motorctl.core.ingest.checkpoint import Checkpoint, How
     from motorctl.core.ingest.model import Chunk, Decoded
-    from motorctl.core.ingest.read import Reader
-    from motorctl.core.ingest.source import Source
+    from motorctl.core.ingest.reading.reader import Reader
+    from motorctl.core.ingest.reading.source import Source
+    from motorctl.core.ingest.resuming.checkpoint import Checkpoint, How
     from motorctl.core.workers import Workers
 
 __all__ = ["Options", "check", "peek", "run"]
@@ -275,7 +275,9 @@ class _Line:
             return decode(chunk, self._plan)
         if not workers.running:
             workers.start()
-        decoded: Decoded = await workers.call("motorctl.core.ingest.decode:decode", chunk, self._plan)
+        decoded: Decoded = await workers.call(
+            "motorctl.core.ingest.decoding.decode:decode", chunk, self._plan
+        )
         return decoded
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
-from motorctl.core.ingest.write import NO_ANSWER, lost
+from motorctl.core.ingest.writing.write import NO_ANSWER, lost
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

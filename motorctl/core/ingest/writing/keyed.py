@@ -21,9 +21,9 @@ from pymongo.errors import OperationFailure
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 
-from motorctl.core.ingest import elements
 from motorctl.core.ingest.model import Failure, Outcome
-from motorctl.core.ingest.send import (
+from motorctl.core.ingest.writing import elements
+from motorctl.core.ingest.writing.send import (
     DUPLICATE_KEY,
     NO_ANSWER,
     TRANSIENT,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from motorctl.client import Collection
     from motorctl.core.driver import Attempt
     from motorctl.core.ingest.model import Decoded, Plan
-    from motorctl.core.ingest.send import Command, Sender
+    from motorctl.core.ingest.writing.send import Command, Sender
 
 __all__ = ["Keyed", "State", "freshest", "is_simple", "is_unique_within", "no_counterpart"]
 

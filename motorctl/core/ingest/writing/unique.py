@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import bson
 from bson.codec_options import CodecOptions, DatetimeConversion
 
-from motorctl.core.ingest import elements
-from motorctl.core.ingest.send import DUPLICATE_KEY, failure
+from motorctl.core.ingest.writing import elements
+from motorctl.core.ingest.writing.send import DUPLICATE_KEY, failure
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence

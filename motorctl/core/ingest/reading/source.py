@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from motorctl.core.ingest.compressed import (
+from motorctl.core.ingest.reading.compressed import (
     BLOCK,
     MARK_LENGTH,
     check_encoding,

@@ -40,9 +40,9 @@ from pymongo.errors import DuplicateKeyError
 
 from motorctl import __version__
 from motorctl.core.driver import once
-from motorctl.core.ingest.claim import LEASE, Owner, decide
-from motorctl.core.ingest.fingerprint import COLLECTION
 from motorctl.core.ingest.model import Place
+from motorctl.core.ingest.resuming.claim import LEASE, Owner, decide
+from motorctl.core.ingest.resuming.fingerprint import COLLECTION
 from motorctl.errors import MotorctlError, UsageError
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ if TYPE_CHECKING:
 
     from motorctl.client import Collection, Database
     from motorctl.core.driver import Attempt
-    from motorctl.core.ingest.claim import Action
-    from motorctl.core.ingest.fingerprint import Wanted
+    from motorctl.core.ingest.resuming.claim import Action
+    from motorctl.core.ingest.resuming.fingerprint import Wanted
 
 __all__ = ["WINDOW", "Checkpoint", "Mark", "changes", "imports", "mark", "server_time"]
 

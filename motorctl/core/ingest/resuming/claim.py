@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
-    from motorctl.core.ingest.fingerprint import Wanted
+    from motorctl.core.ingest.resuming.fingerprint import Wanted
 
 __all__ = ["LEASE", "Action", "Owner", "alive", "decide", "running"]
 

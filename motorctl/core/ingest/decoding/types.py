@@ -18,7 +18,7 @@ from bson import Decimal128, Int64, ObjectId
 from bson.binary import Binary
 
 from motorctl.core import extjson
-from motorctl.core.ingest import dates
+from motorctl.core.ingest.decoding import dates
 from motorctl.errors import UsageError
 from motorctl.near import near
 

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from motorctl.core.ingest import delimited, structure
-from motorctl.core.ingest.feed import Feed
-from motorctl.core.ingest.layout import check_reading, entry, header, header_cells, tell_layout
 from motorctl.core.ingest.model import Chunk, Place, Reading, Record
+from motorctl.core.ingest.reading import delimited, structure
+from motorctl.core.ingest.reading.feed import Feed
+from motorctl.core.ingest.reading.layout import check_reading, entry, header, header_cells, tell_layout
 from motorctl.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from motorctl.core.ingest.source import Source
+    from motorctl.core.ingest.reading.source import Source
 
 __all__ = ["LINES", "records", "split"]
 

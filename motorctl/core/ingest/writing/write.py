@@ -13,12 +13,12 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.errors import OperationFailure
 
 from motorctl.core.driver import list_indexes, once
-from motorctl.core.ingest import elements
-from motorctl.core.ingest.keyed import Keyed, freshest, is_simple
 from motorctl.core.ingest.model import Failure, Outcome
-from motorctl.core.ingest.rehearse import Rehearsal
-from motorctl.core.ingest.send import DUPLICATE_KEY, NO_ANSWER, Sender, code_of
-from motorctl.core.ingest.unique import Unique, UnknownValueError, known
+from motorctl.core.ingest.writing import elements
+from motorctl.core.ingest.writing.keyed import Keyed, freshest, is_simple
+from motorctl.core.ingest.writing.rehearse import Rehearsal
+from motorctl.core.ingest.writing.send import DUPLICATE_KEY, NO_ANSWER, Sender, code_of
+from motorctl.core.ingest.writing.unique import Unique, UnknownValueError, known
 from motorctl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from motorctl.client import Collection
     from motorctl.core.driver import Attempt
     from motorctl.core.ingest.model import Decoded, Plan
-    from motorctl.core.ingest.send import Answer
+    from motorctl.core.ingest.writing.send import Answer
 
 __all__ = ["NO_ANSWER", "Writer", "batches", "check_acknowledged", "lost", "serves"]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import bson
 from bson.codec_options import CodecOptions, DatetimeConversion
 
-from motorctl.core.ingest import elements
+from motorctl.core.ingest.writing import elements
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

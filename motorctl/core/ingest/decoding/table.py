@@ -13,9 +13,10 @@ from itertools import compress, repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from motorctl.core import extjson
-from motorctl.core.ingest import delimited, types
+from motorctl.core.ingest.decoding import types
 from motorctl.core.ingest.model import RecordError
-from motorctl.core.ingest.split import records
+from motorctl.core.ingest.reading import delimited
+from motorctl.core.ingest.reading.split import records
 from motorctl.errors import UsageError
 from motorctl.near import near
 

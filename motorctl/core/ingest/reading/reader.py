@@ -12,11 +12,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from motorctl.core.ingest.model import Reading
-from motorctl.core.ingest.split import LINES, split
+from motorctl.core.ingest.reading.split import LINES, split
 
 if TYPE_CHECKING:
     from motorctl.core.ingest.model import Chunk, Place
-    from motorctl.core.ingest.source import Source
+    from motorctl.core.ingest.reading.source import Source
 
 __all__ = ["Reader"]
 

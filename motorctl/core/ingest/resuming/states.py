@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from motorctl.core.ingest.checkpoint import imports, mark, server_time
-from motorctl.core.ingest.claim import Owner, alive, running
-from motorctl.core.ingest.split import LINES
+from motorctl.core.ingest.reading.split import LINES
+from motorctl.core.ingest.resuming.checkpoint import imports, mark, server_time
+from motorctl.core.ingest.resuming.claim import Owner, alive, running
 from motorctl.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from motorctl.client import Database
-    from motorctl.core.ingest.checkpoint import Mark
+    from motorctl.core.ingest.resuming.checkpoint import Mark
 
 __all__ = ["COUNTS", "detailed", "fetch", "forget", "merged"]
 

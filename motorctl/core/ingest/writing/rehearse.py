@@ -14,12 +14,12 @@ from bson.objectid import ObjectId
 from bson.raw_bson import RawBSONDocument
 
 from motorctl.core.driver import aggregate
-from motorctl.core.ingest import elements
-from motorctl.core.ingest.keyed import State, freshest, no_counterpart
 from motorctl.core.ingest.model import Failure, Outcome
-from motorctl.core.ingest.rules import rules
-from motorctl.core.ingest.send import VALIDATION, failure
-from motorctl.core.ingest.unique import Unique, UnknownValueError, known
+from motorctl.core.ingest.writing import elements
+from motorctl.core.ingest.writing.keyed import State, freshest, no_counterpart
+from motorctl.core.ingest.writing.rules import rules
+from motorctl.core.ingest.writing.send import VALIDATION, failure
+from motorctl.core.ingest.writing.unique import Unique, UnknownValueError, known
 from motorctl.core.schema import fetch
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     from motorctl.client import Collection
     from motorctl.core.driver import Attempt
-    from motorctl.core.ingest.keyed import Keyed
     from motorctl.core.ingest.model import Decoded, Plan
-    from motorctl.core.ingest.unique import Values
+    from motorctl.core.ingest.writing.keyed import Keyed
+    from motorctl.core.ingest.writing.unique import Values
 
 __all__ = ["REMEMBERED", "Rehearsal"]
 

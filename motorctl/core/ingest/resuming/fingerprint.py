@@ -14,7 +14,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from motorctl.core.ingest.split import CHUNK
+from motorctl.core.ingest.reading.split import CHUNK
 from motorctl.errors import UsageError
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ import orjson
 from bson.errors import BSONError
 
 from motorctl.core import extjson
-from motorctl.core.ingest import shape, table
+from motorctl.core.ingest.decoding import shape, table
 from motorctl.core.ingest.model import Chunk, Decoded, Plan, RecordError, Reject
-from motorctl.core.ingest.split import records
+from motorctl.core.ingest.reading.split import records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Sequence

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from motorctl.core.ingest import delimited, structure
 from motorctl.core.ingest.model import Record
+from motorctl.core.ingest.reading import delimited, structure
 from motorctl.errors import UsageError
 
 if TYPE_CHECKING:
