@@ -220,6 +220,14 @@ def test_what_cannot_be_done_stops_everything_before_it_begins(cli: Runner, sync
     assert sync_db.list_collection_names() == ["log"]
 
 
+def test_what_imports_keep_is_no_drift(cli: Runner, sync_db: SyncDatabase) -> None:
+    assert cli("schema", "apply", "--builtin", "shop", "-q").code == 0
+    sync_db.motorctl_imports.insert_one({"_id": "orders/orders.ndjson"})
+    assert cli("schema", "apply", "--builtin", "shop", "--prune", "--yes", "-q").code == 0
+    assert "motorctl_imports" not in cli("schema", "dump").stdout
+    assert sync_db.motorctl_imports.count_documents({}) == 1
+
+
 def test_dump_is_in_sync_with_itself(cli: Runner) -> None:
     assert cli("schema", "dump").stdout == "collections: {}\n"
     cli("schema", "apply", "--builtin", "shop")

@@ -22,12 +22,16 @@ _AT_ONCE = 16
 """Commands under way at a time: enough to hide the network, too few to crowd out others."""
 
 
+_NOBODYS = ("system.", "motorctl_")
+"""How the names begin of collections that no schema speaks of: the server's, and what this tool keeps."""
+
+
 async def fetch(db: Database, names: Names[str] | None = None) -> dict[str, Collection]:
-    """Read the collections of these names (all but the system's without), with their indexes."""
+    """Read the collections of these names, or all but the server's and our own, with their indexes."""
     documents = [
         document
         for document in await driver.list_collections(db)
-        if not document["name"].startswith("system.") and (names is None or document["name"] in names)
+        if (not document["name"].startswith(_NOBODYS) if names is None else document["name"] in names)
     ]
     gate = asyncio.Semaphore(_AT_ONCE)
 
