@@ -40,7 +40,7 @@ class Streams:
 
 
 class TerminatedError(MotorctlError):
-    """SIGTERM: raised once everything has been cleaned up."""
+    """SIGTERM, or SIGHUP: raised once everything has been cleaned up."""
 
     exit_code = ExitCode.TERMINATED
     code = "terminated"
@@ -116,20 +116,27 @@ class App:
 
 
 async def _terminable(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Await a coroutine; SIGTERM cancels it as asyncio.run lets SIGINT do."""
+    """Await a coroutine; SIGTERM cancels it as asyncio.run lets SIGINT do, and so does SIGHUP.
+
+    A SIGHUP that somebody chose to ignore (`nohup`) stays ignored.
+    """
     import asyncio
 
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    terminated = False
+    terminated = ""
+    names = ["SIGTERM"]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        names.append("SIGHUP")
 
-    def terminate() -> None:
+    def terminate(name: str) -> None:
         nonlocal terminated
-        terminated = True
+        terminated = name
         if task is not None:
             task.cancel()
 
     try:
-        loop.add_signal_handler(signal.SIGTERM, terminate)
+        for name in names:
+            loop.add_signal_handler(getattr(signal, name), terminate, name)
     except (NotImplementedError, RuntimeError, ValueError):
         # Windows, or not the main thread: the process ends at once then, as by default.
         return await coroutine
@@ -137,7 +144,8 @@ async def _terminable(coroutine: Coroutine[Any, Any, T]) -> T:
         return await coroutine
     except asyncio.CancelledError:
         if terminated:
-            raise TerminatedError("stopped by SIGTERM") from None
+            raise TerminatedError(f"stopped by {terminated}") from None
         raise
     finally:
-        loop.remove_signal_handler(signal.SIGTERM)
+        for name in names:
+            loop.remove_signal_handler(getattr(signal, name))

@@ -11,6 +11,7 @@ import math
 import os
 import random
 import resource
+import shlex
 import subprocess
 import sys
 from contextlib import aclosing, contextmanager
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import bson
 import pytest
 from bson import Binary, Decimal128, Int64, ObjectId, Regex, Timestamp
-from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS
+from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS, RawBSONDocument
 from conftest import Server, command
 from motor.motor_asyncio import AsyncIOMotorClient
 
@@ -175,7 +176,9 @@ def test_dates_that_no_calendar_holds_come_back(cli: Runner, sync_db: SyncDataba
 
 
 @pytest.mark.parametrize(
-    "failure", [{"closeConnection": True}, {"errorCode": 43}, {"errorCode": 91, "closeConnection": False}]
+    "failure",
+    [{"closeConnection": True}, *({"errorCode": code} for code in (6, 7, 43, 89, 91, 9001, 11600))],
+    ids=str,
 )
 def test_a_server_that_is_lost_on_the_way_leaves_no_file(
     cli: Runner, sync_db: SyncDatabase[Any], server_uri: str, tmp_path: Path, failure: dict[str, Any]
@@ -275,9 +278,13 @@ def test_a_collection_that_is_not_there_is_said(
     result = cli("export", "nosuch")
     assert (result.code, result.stdout, result.stderr) == (0, "", f"warning: {absent}\n")
     out = tmp_path / "out.ndjson"
-    asserted = cli("export", "nosuch", "--assert-exists", "--out", str(out))
-    assert (asserted.code, asserted.stderr) == (5, f"error: {absent}\n")
+    for options in (("--out", str(out)), ("--assert-exists",)):
+        asserted = cli("export", "nosuch", *options)
+        assert (asserted.code, asserted.stdout, asserted.stderr) == (5, "", f"error: {absent}\n")
     assert not out.exists()
+    out.write_text("a good backup")
+    assert cli("export", "nosuch", "--out", str(out)).code == 5
+    assert out.read_text() == "a good backup"
     sync_db.create_collection("empty")
     assert cli("export", "empty", "--assert-exists").stderr == "empty: no documents\n"
 
@@ -290,6 +297,7 @@ def test_a_collection_that_is_not_there_is_said(
 def test_a_file_is_compressed_by_its_ending(
     cli: Runner, sync_db: SyncDatabase[Any], tmp_path: Path, name: str, documents: int
 ) -> None:
+    sync_db.create_collection("a")
     if documents:
         sync_db.a.insert_many([{"_id": i, "text": "x" * 500} for i in range(documents)])
     out = tmp_path / name
@@ -399,8 +407,15 @@ def test_the_server_is_asked_as_one_says(cli: Runner, sync_db: SyncDatabase[Any]
     assert {command["batchSize"] for command in asked} == {4}
     assert {command["$readPreference"]["mode"] for command in asked} == {"secondaryPreferred"}
     assert sync_db["system.profile"].count_documents({"op": "getmore", "ns": f"{dbname}.a"}) == 4
-    assert cli("export", "a", "--hint", "nosuch_1").code == 1
+    for hint, spelled in (("nosuch_1", "nosuch_1"), ('{"q": 1}', '{"q": 1}')):
+        done = cli("export", "a", "--hint", hint)
+        assert done.code == 2
+        assert done.stderr.splitlines() == [
+            f"error: --hint: no index of a is {spelled}",
+            "hint: `motorctl indexes list a` shows those that there are",
+        ]
     assert cli("export", "a", "--hint", "{").code == 2
+    assert "--hint: not a JSON object" in cli("export", "a", "--hint", "[1]").stderr
 
 
 async def test_a_snapshot_shows_one_point_in_time(db: Database, sync_db: SyncDatabase[Any]) -> None:
@@ -456,7 +471,16 @@ def test_progress_is_drawn_beside_a_file_and_never_over_documents(
 
 def test_no_header(cli: Runner, sync_db: SyncDatabase[Any]) -> None:
     sync_db.a.insert_one({"_id": 1, "a": "x"})
-    assert cli("export", "a", "--format", "csv", "--no-header").stdout == "1,x\n"
+    sync_db.a.update_one({}, {"$set": {"zip": "01936"}})
+    done = cli("export", "a", "--format", "csv", "--no-header")
+    assert (done.stdout, done.stderr) == (
+        "1,x,01936\n",
+        "import it with --fields _id,a,zip --types zip:string\n",
+    )
+    words = done.stderr.split()[3:]
+    back = cli("import", "-", "--into", "b", "--format", "csv", "--no-header", *words, stdin=done.stdout)
+    assert back.code == 0, back.stderr
+    assert raws(sync_db, "b") == raws(sync_db, "a")
     assert cli("export", "a", "--no-header").code == 2
 
 
@@ -464,3 +488,140 @@ def test_csv_says_which_types_import_needs(cli: Runner, sync_db: SyncDatabase[An
     sync_db.a.insert_one({"_id": ObjectId(), "n": 5, "zip": "01936", "l": [1], "at": Decimal128("1.10")})
     said = cli("export", "a", "--format", "csv").stderr
     assert said == "import it with --types _id:objectid,zip:string,l:json,at:decimal\n"
+
+
+def test_a_field_whose_own_name_holds_a_dot_is_said(cli: Runner, sync_db: SyncDatabase[Any]) -> None:
+    sync_db.a.insert_one({"_id": 0, "a.b": 5})
+    alone = cli("export", "a", "--format", "csv")
+    assert alone.stdout == "_id,a.b\n0,5\n"
+    assert "a path and a name that holds a dot, in a.b\n" in alone.stderr
+    assert "warning" not in alone.stderr
+    sync_db.a.insert_one({"_id": 1, "a.b": 5, "a": {"b": 4}})
+    both = cli("export", "a", "--format", "csv", "--sort", "_id")
+    assert both.stdout == "_id,a.b\n0,5\n1,4\n"
+    assert "1 documents have fields that no column shows" in both.stderr
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ("a,a", "'a' is there twice"),
+        ("b,b.c", "'b' holds 'b.c' already"),
+        ("b.c.d,a,b", "'b' holds 'b.c.d' already"),
+    ],
+)
+def test_fields_that_ask_for_a_value_twice_are_refused(cli: Runner, fields: str, said: str) -> None:
+    refused = cli("export", "a", "--fields", fields, "--uri", "mongodb://127.0.0.1:1")
+    assert refused.code == 2
+    assert said in refused.stderr
+
+
+@pytest.mark.parametrize("name", ["a.tsv", "a.xlsx", "a.bson", "a.parquet", "a.TSV.gz"])
+def test_an_ending_of_another_format_is_refused(
+    cli: Runner, sync_db: SyncDatabase[Any], tmp_path: Path, name: str
+) -> None:
+    sync_db.a.insert_one({"_id": 1})
+    out = tmp_path / name
+    refused = cli("export", "a", "--out", str(out))
+    assert refused.code == 2
+    assert "export doesn't write" in refused.stderr
+    assert not out.exists()
+    assert cli("export", "a", "--out", str(out), "--format", "ndjson").code == 0
+    assert out.exists()
+
+
+@pytest.mark.parametrize("name", ["a", "a.txt", "a.dump", "a.2026", "a.jsonl", "n" * 247])
+def test_any_other_name_is_a_file_of_ndjson(
+    cli: Runner, sync_db: SyncDatabase[Any], tmp_path: Path, name: str
+) -> None:
+    sync_db.a.insert_one({"_id": 1})
+    out = tmp_path / "out" / name
+    out.parent.mkdir()
+    assert cli("export", "a", "--out", str(out)).code == 0
+    assert out.read_text() == '{"_id":1}\n'
+    assert list(out.parent.iterdir()) == [out]
+
+
+def test_names_that_no_file_can_have_are_refused(cli: Runner, tmp_path: Path) -> None:
+    empty = cli("export", "a", "--out", "")
+    assert (empty.code, empty.stderr.splitlines()[0]) == (2, "error: --out: the name of the file is empty")
+    assert cli("export", "a", "--out", str(tmp_path / ("n" * 300))).code == 2
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_stays_and_what_it_leads_to_is_written(
+    cli: Runner, sync_db: SyncDatabase[Any], tmp_path: Path, there: bool
+) -> None:
+    sync_db.a.insert_one({"_id": 1})
+    (tmp_path / "far").mkdir()
+    target, link = tmp_path / "far" / "target.ndjson", tmp_path / "link.ndjson"
+    link.symlink_to(target)
+    if there:
+        target.write_text("old")
+        target.chmod(0o600)
+    assert cli("export", "a", "--out", str(link)).code == 0
+    assert link.is_symlink()
+    assert target.read_text() == '{"_id":1}\n'
+    if there:
+        assert target.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_first_batch_that_fails_once_is_asked_for_again(
+    cli: Runner, sync_db: SyncDatabase[Any], server_uri: str
+) -> None:
+    sync_db.a.insert_one({"_id": 1})
+    data = {"failCommands": ["find"], "appName": "lost-export", "errorCode": 6}
+    # The driver itself asks twice.
+    sync_db.client.admin.command("configureFailPoint", "failCommand", mode={"times": 2}, data=data)
+    try:
+        done = cli("export", "a", "--uri", f"{server_uri}&appName=lost-export")
+    finally:
+        sync_db.client.admin.command("configureFailPoint", "failCommand", mode="off")
+    assert done.code == 0, done.stderr
+    assert done.stdout == '{"_id":1}\n'
+    assert "trying again" in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["ndjson", "csv"])
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_a_document_that_cannot_be_read_is_named(
+    cli: Runner, sync_db: SyncDatabase[Any], kind: str, workers: str
+) -> None:
+    sync_db.a.insert_many([{"_id": i, "t": "x" * 1000} for i in range(6000)])
+    broken = bson.encode({"_id": "it's", "t": "PLACE"}).replace(b"PLACE", b"\xff\xfe\xff\xfe\xff")
+    raw: Any = sync_db.get_collection("a", codec_options=DEFAULT_RAW_BSON_OPTIONS)
+    raw.insert_one(RawBSONDocument(broken))
+    options = ("--format", kind, "--sort", "t", "--workers", workers)
+    done = cli("export", "a", *options)
+    assert done.code == 6
+    error, hint = done.stderr.splitlines()[-2:]
+    assert error.startswith("error: the document with the _id \"it's\" can't be read: ")
+    words = shlex.split(hint.removeprefix("hint: ").removesuffix(" leaves it out"))
+    assert json.loads(words[1]) == {"_id": {"$ne": "it's"}}
+    assert cli("export", "a", *options, *words).code == 0
+
+
+async def test_large_documents_go_to_the_workers_one_at_a_time(
+    db: Database, sync_db: SyncDatabase[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    under_way: list[int] = []
+    most: list[int] = []
+    call = Workers.call
+
+    async def counted(workers: Workers, function: str, *arguments: Any) -> Any:
+        under_way.append(len(arguments[0]))
+        most.append(sum(under_way))
+        try:
+            return await call(workers, function, *arguments)
+        finally:
+            under_way.remove(len(arguments[0]))
+
+    monkeypatch.setattr(Workers, "call", counted)
+    for key in range(5):
+        sync_db.a.insert_one({"_id": key, "text": "x" * 10_000_000})
+    job = core.Export(workers=2)
+    async for _ in core.blocks(db.a, job):
+        pass
+    assert job.documents == 5
+    assert len(most) == 4
+    assert max(most) < 11_000_000

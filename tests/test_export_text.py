@@ -193,7 +193,9 @@ def test_any_text_survives_csv(rows: list[list[str]]) -> None:
     assert [list(found) for found in csv.reader(io.StringIO(text, newline=""), strict=True)] == rows
     documents = [dict(zip(rows[0], cells, strict=True)) for cells in rows[1:]]
     if documents:
-        assert table(documents, tuple(rows[0]))[0].decode() == text
+        names = tuple(rows[0])
+        batch = b"".join(map(bson.encode, documents))
+        assert block(batch, Style("csv", columns=names), heading(names)).data.decode() == text
 
 
 @pytest.mark.parametrize(
@@ -240,8 +242,29 @@ def test_columns_are_the_paths_to_values() -> None:
 
 def test_a_name_that_holds_a_dot_has_its_value() -> None:
     documents: list[dict[str, Any]] = [{"a.b": 1, "c": {"d.e": 2}}, {"a": {"b": 3}}]
-    text, _ = table(documents)
-    assert text == b'a.b,c\n1,"{""d.e"":2}"\n3,\n'
+    names = sampled([bson.encode(document) for document in documents], 2)
+    parts = [block(bson.encode(document), Style("csv", columns=names, found=True)) for document in documents]
+    assert names == ("a.b", "c")
+    assert [part.data for part in parts] == [b'1,"{""d.e"":2}"\n', b"3,\n"]
+    assert [part.partial for part in parts] == [0, 0]
+    held = merged(parts[0].columns, parts[1].columns)
+    assert [column.literal for column in held] == [True, False]
+    assert import_options(dict(zip(names, held, strict=True))) == ("--types c:json --ignore-blanks", ("a.b",))
+
+
+def test_a_field_behind_a_path_of_its_name_is_counted() -> None:
+    documents: list[dict[str, Any]] = [
+        {"a.b": 5, "a": {"b": 4}},
+        {"a.b": 5},
+        {"a": {"b": 4}},
+        {"d.e": {"f": 1}, "d": {"e": {"f": 2}}},
+    ]
+    names = sampled([bson.encode(document) for document in documents], 4)
+    found = block(b"".join(map(bson.encode, documents)), Style("csv", columns=names, found=True))
+    assert names == ("a.b", "d.e.f")
+    assert found.data == b"4,\n5,\n4,\n,2\n"
+    assert found.partial == 2
+    assert [column.literal for column in found.columns] == [True, False]
 
 
 @pytest.mark.parametrize(

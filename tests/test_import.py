@@ -149,7 +149,10 @@ def test_every_refusal_is_mapped_back_to_its_line(
     assert counts(done.json()) == [7, 2, 0, 0, 5]
     assert done.json()["rejects_file"] == str(rejects)
     entries = [json.loads(line) for line in rejects.read_text().splitlines()]
-    assert list(entries[0]) == ["file", "line", "byte_offset", "record", "stage", "field", "reason", "code"]
+    told = ["file", "line", "byte_offset", "record", "stage", "field", "reason", "code"]
+    assert [[name for name in entry if name != "_id"] for entry in entries] == [told] * 5
+    # What was sent brings the `_id` that it was sent with.
+    assert [e["line"] for e in entries if "_id" in e] == [2, 4, 6]
     by_line = {entry["line"]: entry for entry in entries}
     assert {line: (e["stage"], e["field"], e["code"]) for line, e in by_line.items()} == {
         2: ("validator", "gpa", 121),
@@ -490,8 +493,11 @@ def test_several_files_are_summed_up_each(cli: Runner, tmp_path: Path) -> None:
     assert counts(done.json()) == [4, 3, 0, 0, 1]
     assert [counts(f) for f in done.json()["files"]] == [[2, 2, 0, 0, 0], [2, 1, 0, 0, 1]]
     table = cli("import", a, b, "--into", "c").stdout.splitlines()
-    assert table[0].split() == ["file", "read", "inserted", "updated", "unchanged", "rejected"]
-    assert table[3].split() == ["all", "4", "3", "0", "0", "1"]
+    assert table[0].split() == ["file", "read", "inserted", "updated", "unchanged", "rejected", "size"]
+    assert table[3].split() == ["all", "4", "3", "0", "0", "1", "24", "bytes"]
+    lines = cli("import", a, b, "--into", "c", "-o", "csv").stdout.splitlines()
+    assert lines[0] == "file,read,inserted,updated,unchanged,rejected,bytes"
+    assert lines[3] == "all,4,3,0,0,1,24"
 
 
 def test_the_summary_is_a_table_for_people(cli: Runner) -> None:
@@ -875,3 +881,79 @@ def test_a_rejects_file_that_was_mended_wrongly_is_told_so(cli: Runner, tmp_path
     done = cli("import", str(rejects), "--into", "c")
     assert done.code == 7
     assert f"{rejects}:2: not an entry of a rejects file" in done.stderr
+
+
+def test_a_record_without_an_answer_is_not_there_twice(
+    cli: Runner, sync_db: SyncDatabase[Any], tmp_path: Path
+) -> None:
+    """As its reject says: it may be written or not. Here one was, and one wasn't."""
+    file = write(tmp_path / "a.ndjson", {"n": 1}, {"n": 2})
+    rejects = tmp_path / "rejects.ndjson"
+    sync_db.create_collection("c", validator={"n": {"$gt": 5}})
+    assert cli("import", file, "--into", "c", "--rejects", str(rejects)).code == 7
+    sync_db.command("collMod", "c", validator={})
+    first = json.loads(rejects.read_text().splitlines()[0])
+    sync_db.c.insert_one({"_id": ObjectId(first["_id"]["$oid"]), "n": 1})
+    done = cli("import", str(rejects), "--into", "c", "-o", "json")
+    assert counts(done.json()) == [2, 2, 0, 0, 0]
+    assert sorted(d["n"] for d in sync_db.c.find()) == [1, 2]
+
+
+def test_an_empty_cell_is_no_key(cli: Runner, sync_db: SyncDatabase[Any], tmp_path: Path) -> None:
+    file = write(tmp_path / "u.csv", "email,v", ",1", ",2", "x,3")
+    done = cli("import", file, "--into", "u", "--mode", "upsert", "--key", "email", "-o", "json")
+    assert counts(done.json()) == [3, 1, 0, 0, 2]
+    assert "u.csv:2: lacks the key email" in done.stderr
+    assert sync_db.u.count_documents({}) == 1
+
+
+@pytest.mark.parametrize("option", ["--only", "--omit", "--rename", "--key"])
+def test_a_field_that_no_column_makes_is_wrong_usage(cli: Runner, tmp_path: Path, option: str) -> None:
+    file = write(tmp_path / "u.csv", "email,address.city", "a,b")
+    value = "emial=mail" if option == "--rename" else "emial"
+    mode = ("--mode", "upsert") if option == "--key" else ()
+    done = cli("import", file, "--into", "u", option, value, *mode)
+    assert done.code == 2
+    assert f"u.csv: {option} names 'emial', which no column has" in done.stderr
+    assert "did you mean 'email'?" in done.stderr
+    if option != "--rename":
+        assert cli("import", file, "--into", "u", option, "address.city", *mode).code == 0
+
+
+def test_a_file_that_becomes_shorter_meanwhile_is_an_error(
+    cli: Runner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "a.ndjson"
+    file.write_text('{"n":1}\n' * 1000)
+    honest = engine.run
+
+    async def cut(*arguments: Any, **options: Any) -> None:
+        os.truncate(file, 80)
+        await honest(*arguments, **options)
+
+    monkeypatch.setattr(engine, "run", cut)
+    done = cli("import", str(file), "--into", "c", "-o", "json")
+    assert done.code == 1
+    assert "became shorter while it was read: 80 of 8,000 bytes are left" in done.stderr
+    assert counts(done.json())[0] == 10
+
+
+def test_a_dry_run_that_is_stopped_has_its_books_in_order(
+    server_uri: str, dbname: str, sync_db: SyncDatabase[Any]
+) -> None:
+    environment = {**os.environ, "MOTORCTL_URI": server_uri, "MOTORCTL_DB": dbname}
+    with subprocess.Popen(
+        command("import", "-", "--into", "c", "--dry-run", "-o", "json"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment,
+    ) as process:
+        assert process.stdin is not None
+        process.stdin.write(b'{"n":1}\n' * 100_000)
+        process.stdin.flush()
+        time.sleep(1.5)
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(10) == 143
+        assert process.stdout is not None
+        counts(json.loads(process.stdout.read()))
+    assert sync_db.c.count_documents({}) == 0

@@ -13,6 +13,7 @@ import json
 import os
 import random
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -406,3 +407,75 @@ def test_stdin_cannot_be_resumed(cli: Runner) -> None:
     refused = cli("import", "-", "--into", "c", "--resume", "-o", "json", stdin='{"n": 1}\n')
     assert refused.code == 2
     assert refused.error()["message"] == "--resume needs files, and stdin can be read only once"
+
+
+def test_one_more_file_is_all_that_is_imported(cli: Runner, sync_db: SyncDatabase, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    write(folder / "b.ndjson", 10)
+    again = ("import", str(folder), "--into", "c", "--resume", "-o", "json")
+    assert cli(*again).json()["inserted"] == 10
+    write(folder / "a.ndjson", 5)
+    (folder / "b.ndjson").touch()
+    done = cli(*again)
+    assert "1 of 2 files are new or have changed" in done.stderr
+    assert done.json()["read"] == 15
+    assert sync_db.c.count_documents({}) == 15
+    assert "nothing to do" in cli(*again).stderr
+
+
+def test_a_finished_import_touches_no_file(cli: Runner, tmp_path: Path) -> None:
+    file = tmp_path / "a.ndjson"
+    file.write_text('{"n":1}\n{"n":2,}\n')
+    rejects = tmp_path / "bad.ndjson"
+    again = ("import", str(file), "--into", "c", "--resume", "--rejects", str(rejects))
+    assert cli(*again).code == 7
+    rejects.write_text("something else, and longer than what was there before" * 20)
+    done = cli(*again)
+    assert "nothing to do" in done.stderr
+    assert rejects.read_text().startswith("something else")
+    assert rejects.stat().st_size == 53 * 20
+
+
+def test_parts_share_one_input(cli: Runner, sync_db: SyncDatabase, tmp_path: Path) -> None:
+    for name in ("a", "b", "c", "d"):
+        write(tmp_path / f"{name}.ndjson", 3)
+    arguments = ("import", f"{tmp_path}/*.ndjson", "--into", "c", "--name", "x", "--part")
+    assert cli(*arguments, "1/2").code == 0
+    write(tmp_path / "0.ndjson", 3)
+    refused = cli(*arguments, "2/2")
+    assert refused.code == 2
+    assert "another input" in refused.stderr
+    (tmp_path / "0.ndjson").unlink()
+    assert cli(*arguments, "2/2").code == 0
+    assert sync_db.c.count_documents({}) == 12
+
+
+def test_rejects_that_a_full_disk_refused_are_met_again(
+    cli: Runner, server_uri: str, dbname: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "a.ndjson"
+    file.write_text("".join(f'{{"n":{n}}}\n' if n % 50 else f'{{"n":{n},}}\n' for n in range(30_000)))
+    rejects = tmp_path / "bad.ndjson"
+    arguments = ("import", str(file), "--into", "c", "--resume", "--rejects", str(rejects))
+    environment = {**os.environ, "MOTORCTL_URI": server_uri, "MOTORCTL_DB": dbname}
+    limited = f"ulimit -f 20; exec {shlex.join(command(*arguments))}"
+    first = subprocess.run(["bash", "-c", limited], env=environment, capture_output=True, check=False)
+    assert first.returncode == 1, first.stderr
+    left = rejects.read_bytes()
+    assert left == b"" or left.endswith(b"\n")
+    done = cli(*arguments, "-o", "json")
+    assert done.json()["rejected"] == 600
+    lines = [json.loads(line)["line"] for line in rejects.read_text().splitlines()]
+    assert lines == [n + 1 for n in range(0, 30_000, 50)]
+
+
+def test_a_time_series_cannot_be_resumed(cli: Runner, sync_db: SyncDatabase, tmp_path: Path) -> None:
+    sync_db.create_collection("t", timeseries={"timeField": "at"})
+    file = tmp_path / "t.ndjson"
+    file.write_text('{"at":{"$date":"2024-01-01T00:00:00Z"}}\n' * 3)
+    refused = cli("import", str(file), "--into", "t", "--resume")
+    assert refused.code == 2
+    assert "a time series, in which nothing keeps a record from being there twice" in refused.stderr
+    assert cli("import", str(file), "--into", "t").code == 0
+    assert sync_db.t.count_documents({}) == 3

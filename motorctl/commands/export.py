@@ -22,8 +22,6 @@ group = typer.Typer()
 
 Format = Literal["ndjson", "json", "csv"]
 ReadPreference = Literal["primary", "primaryPreferred", "secondary", "secondaryPreferred", "nearest"]
-ENDINGS: dict[str, Format] = {".json": "json", ".csv": "csv"}
-# More of them wait for what one process can receive and write.
 _which = partial(typer.Option, rich_help_panel="Which documents")
 _text = partial(typer.Option, rich_help_panel="As what")
 _server = partial(typer.Option, rich_help_panel="How the server is asked")
@@ -56,7 +54,7 @@ def export(
     limit: Annotated[int, _which(min=0, metavar="N", help="At most that many; 0: all.")] = 0,
     skip: Annotated[int, _which(min=0, metavar="N", help="Leave out the first ones.")] = 0,
     assert_exists: Annotated[
-        bool, _which("--assert-exists", help="Fail (5) when there is no such collection.")
+        bool, _which("--assert-exists", help="Fail (5) when there is none, as with --out.")
     ] = False,
     canonical: Annotated[
         bool, _text("--canonical", help="Canonical Extended JSON: every number keeps its type.")
@@ -94,10 +92,11 @@ def export(
 
     JSON is relaxed Extended JSON, which `import` reads back; with --canonical
     to the very same BSON. CSV has a column for each dotted path of --fields,
-    else of the first 1,000 documents; arrays are JSON in a cell, and the
-    --types that `import` needs are said. It reads the collection and changes
-    nothing. A file appears under its name when the export is whole, and not
-    before; it is compressed when its name ends with .gz, .zst or .bz2.
+    else of the first 1,000 documents, or 16 MB of them; arrays are JSON in a
+    cell, and the --types that `import` needs are said. It reads the collection
+    and changes nothing. A file appears under its name when the export is whole,
+    and not before; it is compressed when its name ends with .gz, .zst or .bz2.
+    With --out, a collection that isn't there is an error (5).
 
     Without --snapshot, documents that are written meanwhile may be in it or not.
 
@@ -108,14 +107,17 @@ def export(
       motorctl export orders --canonical --snapshot --out backup.ndjson.zst
     """
     from motorctl import arguments
-    from motorctl.core.export import Export, Query, compression_of
+    from motorctl.core.export import Export, Query, advice, check_columns, compression_of
     from motorctl.core.workers import default_count
 
     app: App = ctx.obj
     names = tuple(arguments.fields(fields))
+    check_columns(names)
+    if out == "":
+        raise UsageError("--out: the name of the file is empty", hint="--out - is stdout")
     path = None if out in (None, "-") else Path(str(out))
     compression = compression_of(path) if path else None
-    chosen = format or _format(app, path.with_suffix("") if path and compression else path)
+    chosen = format or _format(app, path)
     if canonical and chosen == "csv":
         raise UsageError("--canonical is for JSON: a CSV cell has no types")
     if not header and chosen != "csv":
@@ -139,11 +141,14 @@ def export(
     )
     count = default_count() if workers is None else workers
     job = Export(chosen, query, canonical, names, header, compression, count)
-    source = Source(collection, read_preference, assert_exists)
+    source = Source(collection, read_preference, assert_exists or path is not None)
     started = time.monotonic()
     app.run(_to_file(app, source, job, path) if path else _to_stdout(app, source, job))
     seconds = time.monotonic() - started
-    _warn(app, collection, job)
+    for warning in advice.warnings(collection, job):
+        app.diagnostics.warning(warning)
+    for note in advice.notes(job):
+        app.diagnostics.info(note)
     if path:
         app.output.emit(
             {
@@ -161,16 +166,18 @@ def export(
 
 def _format(app: App, path: Path | None) -> Format:
     """Return the format of a file by its ending; on stdout `-o` has a say too, if it was typed."""
+    from motorctl.core.export import format_of
+
     if path:
-        return ENDINGS.get(path.suffix.lower(), "ndjson")
+        return format_of(path)
     typed = app.settings.values["output"]
-    return "ndjson" if typed.source == "default" else ENDINGS.get(f".{typed.value}", "ndjson")
+    return "ndjson" if typed.source == "default" else format_of(Path(f"stdout.{typed.value}"))
 
 
 def _hint(app: App, text: str | None) -> str | list[tuple[str, Any]] | None:
     from motorctl import arguments
 
-    if text is None or not text.startswith(("{", "@")):
+    if text is None or not text.startswith(("{", "@", "[")):
         return text
     return list(arguments.document(app, text, "--hint").items())
 
@@ -215,7 +222,7 @@ async def _write(
             show = app.diagnostics.progress(f"exporting {source.name}", job.before, unit="documents")
             progress = stack.enter_context(show) if drawn else None
             started = time.monotonic()
-            async with aclosing(core.blocks(collection, job)) as blocks:
+            async with aclosing(core.blocks(collection, job, attempt=app.attempt)) as blocks:
                 async for block in blocks:
                     write(block)
                     if progress:
@@ -228,32 +235,3 @@ async def _write(
 def _way(job: Export, seconds: float) -> str:
     rate = f"{job.documents / seconds:,.0f}/s {job.bytes / 1e6:,.0f} MB"
     return rate if job.before else f"{job.documents:,} documents {rate}"
-
-
-def _warn(app: App, name: str, job: Export) -> None:
-    """Say what a person should know who relies on this export."""
-    from motorctl.core.export import import_options
-
-    if job.partial:
-        app.diagnostics.warning(
-            f"{job.partial:,} documents have fields that no column shows: name the columns with --fields"
-        )
-    if job.before is not None and job.after is not None and not job.query.snapshot:
-        if job.before != job.after:
-            app.diagnostics.warning(
-                f"{name} changed while it was read: {job.before:,} documents before, {job.after:,} after, "
-                f"{job.documents:,} exported (--snapshot reads one point in time)"
-            )
-        elif job.documents != job.before:
-            app.diagnostics.warning(
-                f"{job.documents:,} documents were exported, and the server counts {job.before:,} in {name}: "
-                "documents came and went meanwhile, or its count is off since a crash"
-            )
-    if job.format == "csv":
-        options, unclear = import_options(job.columns)
-        if options:
-            app.diagnostics.info(f"import it with {options}")
-        if unclear:
-            app.diagnostics.info(
-                f"what a table can't tell apart: several types, or null and no field, in {', '.join(unclear)}"
-            )

@@ -93,6 +93,7 @@ def import_(
     """
     from motorctl import arguments
     from motorctl.commands import import_run
+    from motorctl.commands.import_job import Job
     from motorctl.core.ingest.decoding import shape
     from motorctl.core.ingest.decoding.types import parse_types
     from motorctl.core.ingest.model import Plan, Reading
@@ -128,7 +129,7 @@ def import_(
         names,
         columns_have_types,
     )
-    job = import_run.Job(
+    job = Job(
         tuple(files),
         into,
         plan,

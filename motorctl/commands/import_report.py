@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from motorctl.output import Column
@@ -20,14 +22,20 @@ def report(app: App, account: Account, *, dry_run: bool, deleting: bool = False)
     total = account.total
     if account.rejects_path is None or account.rejects_error is not None:
         for reject in account.first:
-            at = f"{reject.field}: " if reject.field and reject.field not in reject.reason else ""
+            named = reject.field and re.search(
+                rf"(?<![\w.]){re.escape(reject.field)}(?![\w.])", reject.reason
+            )
+            at = f"{reject.field}: " if reject.field and not named else ""
             app.diagnostics.warning(f"{reject.file}:{reject.line}: {at}{reject.reason}")
         if (more := total.rejected - len(account.first)) > 0:
-            app.diagnostics.warning(f"{more:,} more were refused: --rejects PATH keeps them all")
+            keeps = "" if dry_run or account.rejects_error else ": --rejects PATH keeps them all"
+            app.diagnostics.warning(f"{more:,} more were refused{keeps}")
     if account.too_many(final=True):
         app.diagnostics.warning(f"more records were refused than --max-errors {account.limit} allows")
     if dry_run:
         app.diagnostics.info("dry run: nothing was written")
+    elif account.begun and not total.read and not total.bytes:
+        app.diagnostics.warning("nothing was read: the input is empty")
     summary = account.summary()
     if app.output.format in ("json", "ndjson"):
         app.output.emit(summary)
@@ -37,25 +45,46 @@ def report(app: App, account: Account, *, dry_run: bool, deleting: bool = False)
 
 def _table(app: App, summary: dict[str, Any], *, deleting: bool) -> None:
     files = summary["files"]
+    together = {"file": "all", **summary}
+    if app.output.format == "csv":
+        columns = [Column("file"), *(Column(name, right=True) for name in (*COUNTS, "bytes"))]
+        app.output.emit([*files, together] if len(files) > 1 else files, columns)
+        return
+    size = _size(summary["bytes"])
     if len(files) > 1:
-        rows = [*files, {"file": "all", **summary}]
-        if app.output.format != "table":
-            app.output.emit(
-                files, [Column("file"), *(Column(name, right=True) for name in (*COUNTS, "bytes"))]
-            )
-            return
-        shown = [{"file": row["file"], **{name: f"{row[name]:,}" for name in COUNTS}} for row in rows]
-        app.output.emit(shown, [Column("file"), *(Column(name, right=True) for name in COUNTS)])
+        rows = [*files, together]
+        shown = [
+            {
+                "file": PurePath(row["file"]).name,
+                **{name: f"{row[name]:,}" for name in COUNTS},
+                "size": _size(row["bytes"]),
+            }
+            for row in rows
+        ]
+        app.output.emit(shown, [Column("file"), *(Column(name, right=True) for name in (*COUNTS, "size"))])
+        app.diagnostics.info(f"{_time(summary)}{_rejects(summary)}")
         return
     # What a delete "updates" is gone.
     words = {"updated": "deleted"} if deleting else {}
     row: dict[str, Any] = {words.get(name, name): f"{summary[name]:,}" for name in COUNTS}
-    size, seconds = summary["bytes"], summary["seconds"]
-    row["size"] = (
-        f"{size} bytes" if size < 1000 else f"{size / 1e3:.1f} kB" if size < 1e6 else f"{size / 1e6:,.1f} MB"
-    )
-    taken = f"{seconds * 1000:.0f} ms" if seconds < 0.1 else f"{seconds:.1f} s"
-    row["time"] = f"{taken} ({summary['documents_per_second']:,} documents a second)"
+    row["size"] = size
+    row["time"] = _time(summary)
     if summary["rejects_file"]:
         row["rejects file"] = summary["rejects_file"]
     app.output.emit(row if app.output.format == "table" else [row])
+
+
+def _size(size: int) -> str:
+    if size < 1000:
+        return f"{size} bytes"
+    return f"{size / 1e3:.1f} kB" if size < 1e6 else f"{size / 1e6:,.1f} MB"
+
+
+def _time(summary: dict[str, Any]) -> str:
+    seconds, rate = summary["seconds"], summary["documents_per_second"]
+    taken = f"{seconds * 1000:.0f} ms" if seconds < 0.1 else f"{seconds:.1f} s"
+    return f"{taken} ({rate:,} documents a second)" if rate else taken
+
+
+def _rejects(summary: dict[str, Any]) -> str:
+    return f", rejects in {summary['rejects_file']}" if summary["rejects_file"] else ""

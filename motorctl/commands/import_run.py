@@ -4,59 +4,29 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from motorctl.commands.import_job import Inputs, estimated_size, share
 from motorctl.commands.import_report import report
-from motorctl.core.driver import list_indexes
+from motorctl.core.driver import list_collections, list_indexes, once
 from motorctl.core.ingest import engine
 from motorctl.core.ingest.account import Account, ErrorLimit, Tally, check_rejects_path
 from motorctl.core.ingest.reading.reader import Reader
 from motorctl.core.ingest.reading.source import check_names, open_sources
 from motorctl.core.ingest.resuming.checkpoint import Checkpoint
 from motorctl.core.ingest.resuming.fingerprint import described, wanted
-from motorctl.core.ingest.writing.write import check_acknowledged, serves
+from motorctl.core.ingest.writing.write import check_acknowledged, once_only, serves
 from motorctl.core.workers import Workers, default_count
 from motorctl.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from motorctl.app import App
     from motorctl.client import Collection, Database
-    from motorctl.core.ingest.model import Plan, Reading
+    from motorctl.commands.import_job import Job
     from motorctl.core.ingest.reading.source import Source
 
-__all__ = ["Job", "run"]
-
-# What compressed text takes of its own size, about.
-COMPRESSION = 5
-COMPRESSED = (".gz", ".zst", ".bz2")
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What was asked for. `part` is (number from 1, of how many)."""
-
-    files: tuple[str, ...]
-    into: str
-    plan: Plan
-    reading: Reading
-    drop: bool = False
-    dry_run: bool = False
-    rejects: str | None = None
-    max_errors: str | None = None
-    batch_size: int = 1000
-    ordered: bool = False
-    write_concern: str | None = None
-    bypass_validation: bool = False
-    workers: int | None = None
-    resume: bool = False
-    part: tuple[int, int] | None = None
-    name: str | None = None
-
-    def options(self) -> engine.Options:
-        how = (self.ordered, self.dry_run, self.bypass_validation)
-        return engine.Options(self.plan, self.reading, self.batch_size, engine.IN_FLIGHT, *how)
+__all__ = ["run"]
 
 
 def run(app: App, job: Job) -> ExitCode | None:
@@ -67,16 +37,16 @@ def run(app: App, job: Job) -> ExitCode | None:
         check_rejects_path(job.rejects)
     limit = ErrorLimit.parse(job.max_errors) if job.max_errors else ErrorLimit()
     account = Account(None if job.dry_run else job.rejects, limit)
-    sources, sliced = _share(everything, job)
+    sources, sliced = share(everything, job)
     engine.check(sources, job.options())
     count = default_count() if job.workers is None else job.workers
     with ExitStack() as stack:
         pool = stack.enter_context(Workers(count)) if count else None
-        if pool is not None and _size(sources) > engine.WORKERS_PAY:
+        if pool is not None and estimated_size(sources) > engine.WORKERS_PAY:
             # They come up while the server is being connected to.
             pool.start()
         try:
-            app.run(_import(app, job, _Inputs(sources, [s.name for s in everything], sliced), account, pool))
+            app.run(_import(app, job, Inputs(sources, [s.name for s in everything], sliced), account, pool))
         finally:
             # Also after Ctrl-C or a lost server: what was done is said before the error is.
             if account.opened:
@@ -84,33 +54,7 @@ def run(app: App, job: Job) -> ExitCode | None:
     return ExitCode.REJECTS if account.total.rejected else None
 
 
-@dataclass(frozen=True, slots=True)
-class _Inputs:
-    """A part's own sources, the names of all, and whether the part is a share of each of its own."""
-
-    sources: list[Source]
-    names: list[str]
-    sliced: bool
-
-
-def _share(sources: list[Source], job: Job) -> tuple[list[Source], bool]:
-    """Give the files of a part: every n-th of many; of few, each, of which it then reads its share."""
-    if job.part is None:
-        return sources, False
-    number, of = job.part
-    if job.drop:
-        raise UsageError("--part and --drop don't go together: each part would drop the others' documents")
-    if any(source.stream is not None for source in sources):
-        raise UsageError("--part needs files: what can be read only once can't be shared")
-    return (sources[number - 1 :: of], False) if len(sources) >= of > 1 else (sources, of > 1)
-
-
-def _size(sources: list[Source]) -> int:
-    """Estimate the bytes of text in files; a pipe's aren't known."""
-    return sum(source.size * (COMPRESSION if source.name.endswith(COMPRESSED) else 1) for source in sources)
-
-
-async def _import(app: App, job: Job, inputs: _Inputs, account: Account, workers: Workers | None) -> None:
+async def _import(app: App, job: Job, inputs: Inputs, account: Account, workers: Workers | None) -> None:
     async with app.connect() as db:
         collection = _collection(db, job)
         check_acknowledged(collection)
@@ -124,10 +68,17 @@ async def _import(app: App, job: Job, inputs: _Inputs, account: Account, workers
                 app.diagnostics.info("imported before, and nothing has changed since: nothing to do")
                 account.close()
                 return
-        with ExitStack() as stack:
-            readers = [stack.enter_context(closing(reader)) for reader in _readers(job, inputs, checkpoint)]
-            identities = [checkpoint.identity(reader.number) for reader in readers] if checkpoint else ()
-            await _run(app, job, collection, readers, account, workers, checkpoint, identities)
+        try:
+            with ExitStack() as stack:
+                readers = [
+                    stack.enter_context(closing(reader)) for reader in _readers(job, inputs, checkpoint)
+                ]
+                await _run(app, db, job, collection, readers, account, workers, checkpoint)
+        except BaseException as error:
+            if checkpoint is not None:
+                # Whatever ended it, nobody works on it any more; where the engine has said so, this does nothing.
+                await checkpoint.finish("stopped", str(error) or type(error).__name__)
+            raise
 
 
 def _collection(db: Database, job: Job) -> Collection:
@@ -142,7 +93,7 @@ def _collection(db: Database, job: Job) -> Collection:
     )
 
 
-async def _claim(app: App, db: Database, job: Job, inputs: _Inputs, account: Account) -> Checkpoint:
+async def _claim(app: App, db: Database, job: Job, inputs: Inputs, account: Account) -> Checkpoint:
     """Make the import this process's own, and take over the books that an earlier run has kept."""
     names = [source.name for source in inputs.sources]
     plan = described(job.plan, job.reading, drop=job.drop)
@@ -155,24 +106,31 @@ async def _claim(app: App, db: Database, job: Job, inputs: _Inputs, account: Acc
         sliced=inputs.sliced,
         rejects_file=job.rejects,
         all_files=inputs.names,
+        typed=job.files[0],
     )
     checkpoint = await Checkpoint.claim(db, asked, attempt=app.attempt)
-    if checkpoint.resumed or checkpoint.done:
+    if checkpoint.resumed or checkpoint.done or checkpoint.carried:
         for name, mark in zip(names, checkpoint.marks, strict=True):
             counts = (mark.read, mark.inserted, mark.updated, mark.unchanged, mark.rejected)
-            account.files[name] = Tally(name, mark.bytes, *counts)
+            account.take_over(Tally(name, mark.bytes, *counts))
             if mark.place is not None:
                 account.places[name] = mark.place
             if mark.done:
                 account.read_whole.add(name)
         account.resumed = account.seen = account.total.read
-        account.rejects_bytes = checkpoint.rejects_bytes
+        # A finished import touches no file.
+        account.rejects_bytes = checkpoint.rejects_bytes if checkpoint.resumed else 0
+    if checkpoint.replaced:
+        left = len(names) - checkpoint.carried
+        app.diagnostics.warning(
+            f"{asked.id} was imported before; {left} of {len(names)} files are new or have changed, and are imported"
+        )
     if checkpoint.resumed:
         app.diagnostics.info(f"resuming {asked.id}: {account.resumed:,} records are accounted for")
     return checkpoint
 
 
-def _readers(job: Job, inputs: _Inputs, checkpoint: Checkpoint | None) -> list[Reader]:
+def _readers(job: Job, inputs: Inputs, checkpoint: Checkpoint | None) -> list[Reader]:
     part = job.part if inputs.sliced else None
     readers = []
     for number, source in enumerate(inputs.sources):
@@ -185,17 +143,24 @@ def _readers(job: Job, inputs: _Inputs, checkpoint: Checkpoint | None) -> list[R
 
 async def _run(
     app: App,
+    db: Database,
     job: Job,
     collection: Collection,
     readers: list[Reader],
     account: Account,
     workers: Workers | None,
     checkpoint: Checkpoint | None,
-    identities: Any,
 ) -> None:
+    identities = [checkpoint.identity(reader.number) for reader in readers] if checkpoint else ()
+    kinds = [one.get("type") for one in await list_collections(db) if one["name"] == job.into]
+    reason = once_only(job.into, kinds[0] if kinds else None, await list_indexes(collection), job.plan)
+    if reason and job.resume:
+        raise UsageError(f"--resume isn't possible: {reason}", hint="import it without --resume")
+    if reason:
+        app.diagnostics.note(f"{reason}: a batch without an answer isn't sent again")
     options, into, key = job.options(), job.into, job.plan.key
     drop = job.drop and not (checkpoint and checkpoint.begun)
-    what, dropped = "", False
+    what, dropped = "", "nothing was sent: kept"
     if drop:
         await engine.peek(readers, options)
         count = await collection.estimated_document_count()
@@ -215,24 +180,29 @@ async def _run(
     async def before() -> None:
         nonlocal dropped
         if drop:
+            dropped = "no answer: look whether it is there still, "
             await collection.drop()
-            dropped = True
+            dropped = "dropped"
 
     sources = [reader.source for reader in readers]
     size = sum(source.size for source in sources) if all(source.size for source in sources) else None
-    started, read_before = time.monotonic(), account.total.read
+    started, read_before, shown = time.monotonic(), account.total.read, 0.0
+    places = {source.name: number for number, source in enumerate(sources, 1)}
     try:
         with app.diagnostics.progress(into, size, unit="bytes") as bar:
 
             def progress(source: Source) -> None:
-                total = account.total
+                nonlocal shown
+                if time.monotonic() - shown < 0.1:
+                    return
+                shown, total = time.monotonic(), account.total
                 rate = (total.read - read_before) / max(time.monotonic() - started, 0.001)
                 text = f"{total.read:,} records, {rate:,.0f}/s"
                 if total.rejected:
                     text += f", {total.rejected:,} rejected"
                 bar.update(done=sum(each.consumed for each in sources), text=text)
                 if len(sources) > 1:
-                    place = f"file {sources.index(source) + 1} of {len(sources)}"
+                    place = f"file {places[source.name]} of {len(sources)}"
                     bar.part(PurePath(source.name).name, source.consumed, source.size or None, place)
 
             await engine.run(
@@ -243,12 +213,11 @@ async def _run(
                 workers=workers,
                 checkpoint=checkpoint,
                 identities=identities,
-                attempt=app.attempt,
+                attempt=once if reason else app.attempt,
                 before=before,
                 progress=progress,
             )
     finally:
         # After the bar, which a line would tear apart.
         if drop:
-            kept = "would drop" if job.dry_run else "nothing was sent: kept"
-            app.diagnostics.info(f"{'dropped' if dropped else kept} {what}")
+            app.diagnostics.info(f"{'would drop' if job.dry_run else dropped} {what}")

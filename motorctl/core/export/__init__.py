@@ -5,11 +5,12 @@ worker processes where that pays), `engine` keeps the order, `files` holds what 
 whole or not at all. The text is Extended JSON that `import` reads back.
 """
 
+from motorctl.core.export import advice
 from motorctl.core.export.engine import START_BYTES, blocks
-from motorctl.core.export.files import compression_of, open_whole
+from motorctl.core.export.files import compression_of, format_of, open_whole
 from motorctl.core.export.model import BATCH, SAMPLE, Compression, Export, Format, Query
 from motorctl.core.export.read import count, look_up, reading
-from motorctl.core.export.table import import_options
+from motorctl.core.export.table import check_columns, import_options
 
 __all__ = [
     "BATCH",
@@ -19,9 +20,12 @@ __all__ = [
     "Export",
     "Format",
     "Query",
+    "advice",
     "blocks",
+    "check_columns",
     "compression_of",
     "count",
+    "format_of",
     "import_options",
     "look_up",
     "open_whole",

@@ -7,6 +7,7 @@ from collections import deque
 from contextlib import aclosing
 from typing import TYPE_CHECKING, NamedTuple
 
+from motorctl.core.driver import once
 from motorctl.core.export.model import SAMPLE, Block, Style
 from motorctl.core.export.read import raw_batches
 from motorctl.core.export.table import merged
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
     from motorctl.client import Collection
+    from motorctl.core.driver import Attempt
     from motorctl.core.export.model import Export
 
 __all__ = ["START_BYTES", "blocks"]
@@ -27,6 +29,8 @@ START_BYTES = 2_000_000
 # beside a piece for each.
 _PIECE_BYTES = 2_000_000
 _WINDOW_BYTES = 8_000_000
+# A piece is larger only where a single document is: then a worker may have to wait, for the memory's sake.
+_LARGE_BYTES = 4_000_000
 # Of very large documents, those in so many bytes are sample enough.
 _SAMPLE_BYTES = 16_000_000
 _IN_WORKER = "motorctl.core.export.text:block"
@@ -41,14 +45,14 @@ class _Call(NamedTuple):
     after: bytes
 
 
-async def blocks(collection: Collection, export: Export) -> AsyncGenerator[bytes]:
+async def blocks(collection: Collection, export: Export, *, attempt: Attempt = once) -> AsyncGenerator[bytes]:
     """Yield the text of an export, about a batch at a time, and count in `export` what was yielded.
 
-    A text that isn't compressed ends with a line end. Raises what `raw_batches` raises, and `MotorctlError`
-    when a worker process dies.
+    A text that isn't compressed ends with a line end. `attempt` awaits the first batch, and may do so again.
+    Raises what `raw_batches` and `block` raise, and `MotorctlError` when a worker process dies.
     """
     async with (
-        aclosing(raw_batches(collection, export.query)) as batches,
+        aclosing(raw_batches(collection, export.query, attempt=attempt)) as batches,
         aclosing(_calls(batches, export)) as calls,
         aclosing(_texts(calls, export.workers)) as texts,
     ):
@@ -92,8 +96,8 @@ async def _calls(batches: AsyncIterator[bytes], export: Export) -> AsyncGenerato
 
 
 async def _pieces(first: list[bytes], others: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
-    for batch in first:
-        for piece in pieces(batch, _PIECE_BYTES):
+    while first:
+        for piece in pieces(first.pop(0), _PIECE_BYTES):
             yield piece
     async for batch in others:
         for piece in pieces(batch, _PIECE_BYTES):
@@ -105,6 +109,7 @@ async def _texts(calls: AsyncIterator[_Call], count: int) -> AsyncGenerator[tupl
     pool: Workers | None = None
     tasks: deque[tuple[asyncio.Task[Block], _Call]] = deque()
     begun = under_way = 0
+    most = max(_WINDOW_BYTES, count * _LARGE_BYTES)
     try:
         async for call in calls:
             if pool is None and count and begun >= START_BYTES:
@@ -119,6 +124,7 @@ async def _texts(calls: AsyncIterator[_Call], count: int) -> AsyncGenerator[tupl
             while tasks and (
                 tasks[0][0].done()
                 or len(tasks) > 2 * count
+                or under_way > most
                 or (len(tasks) > count and under_way > _WINDOW_BYTES)
             ):
                 task, oldest = tasks.popleft()

@@ -16,12 +16,18 @@ from motorctl.errors import MotorctlError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from motorctl.core.export.model import Compression
+    from motorctl.core.export.model import Compression, Format
 
-__all__ = ["compress", "compression_of", "open_whole"]
+__all__ = ["compress", "compression_of", "format_of", "open_whole"]
 
 _ENDINGS: dict[str, Compression] = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
 _OTHERS = frozenset({".xz", ".lz4", ".zip", ".7z", ".br", ".lzma", ".z"})
+_FORMATS: dict[str, Format] = {".ndjson": "ndjson", ".jsonl": "ndjson", ".json": "json", ".csv": "csv"}
+# They say a format that isn't written here; what says none is NDJSON.
+_OTHER_FORMATS = frozenset(
+    ".arrow .avro .bson .feather .html .md .ods .orc .parquet .psv .sql .sqlite .tab .toml .tsv .xls .xlsx .xml "
+    ".yaml .yml".split()
+)
 _GZIP_LEVEL = 6
 _ZSTD_LEVEL = 3
 _GZIP_WINDOW = 31
@@ -35,6 +41,21 @@ def compression_of(path: Path) -> Compression | None:
             f"--out {path}: export doesn't write {ending} files", hint=f"it writes {', '.join(_ENDINGS)}"
         )
     return _ENDINGS.get(ending)
+
+
+def format_of(path: Path) -> Format:
+    """Tell a file's format by its ending, or the one before a compression's; by default NDJSON.
+
+    Raises `UsageError` for an ending that says a format that isn't written here.
+    """
+    name = path.with_suffix("") if path.suffix.lower() in _ENDINGS else path
+    ending = name.suffix.lower()
+    if ending in _OTHER_FORMATS:
+        raise UsageError(
+            f"--out {path}: export doesn't write {ending} files",
+            hint=f"it writes {', '.join(_FORMATS)}; --format chooses one of them whatever the file's name is",
+        )
+    return _FORMATS.get(ending, "ndjson")
 
 
 def compress(data: bytes, compression: Compression | None) -> bytes:
@@ -67,17 +88,18 @@ def _zstd(data: bytes) -> bytes:
 def open_whole(path: Path) -> Iterator[BinaryIO]:
     """Open a file that appears under its name when the block ends well, and not at all otherwise.
 
-    What isn't a regular file (a pipe, `/dev/null`) is written as it comes. Raises `UsageError` when the
-    place can't be written and `MotorctlError` when the disk is full.
+    What isn't a regular file (a pipe, `/dev/null`) is written as it comes; behind a link, what it leads to.
+    Raises `UsageError` when the place can't be written and `MotorctlError` when the disk is full.
     """
-    if path.is_dir():
-        raise UsageError(f"{path} is a directory", hint=f"name a file in it: {path / 'export.ndjson'}")
+    target = Path(os.path.realpath(path))
     try:
+        if path.is_dir():
+            raise UsageError(f"{path} is a directory", hint=f"name a file in it: {path / 'export.ndjson'}")
         if path.exists() and not path.is_file():
             direct: BinaryIO | None = path.open("wb")
         else:
             direct = None
-            descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+            descriptor, name = tempfile.mkstemp(prefix=".motorctl-", suffix=".part", dir=target.parent)
     except OSError as error:
         raise UsageError(f"can't write {path}: {error.strerror or error}", file=str(path)) from error
     try:
@@ -93,8 +115,8 @@ def open_whole(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        part.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())
-        part.replace(path)
+        part.chmod(target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask())
+        part.replace(target)
     except OSError as error:
         raise _cannot_write(path, error) from error
     finally:

@@ -48,10 +48,14 @@ class Style:
 
 
 class Column(NamedTuple):
-    """What a CSV column held, in bits: the types that each of its values can be read back with, blanks."""
+    """What a CSV column held, in bits: the types that each of its values can be read back with, blanks.
+
+    `literal`: some of its values are those of a field whose own name holds the dot.
+    """
 
     types: int
     blanks: int
+    literal: bool = False
 
 
 class Block(NamedTuple):

@@ -5,25 +5,32 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from pymongo.errors import ConfigurationError, ConnectionFailure, OperationFailure, PyMongoError
 from pymongo.read_preferences import make_read_preference, read_pref_mode_from_name
 
-from motorctl.errors import MotorctlError, UnreachableError
+from motorctl.core.driver import once
+from motorctl.errors import MotorctlError, UnreachableError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
     from motorctl.client import Collection
+    from motorctl.core.driver import Attempt
     from motorctl.core.export.model import Query
 
 __all__ = ["count", "look_up", "raw_batches", "reading"]
 
 UNAUTHORIZED = 13
-# The server closed the cursor (43: also after ten idle minutes), killed it or its plan, or is shutting down.
-_CURSOR_GONE = frozenset({43, 91, 136, 175, 237, 11600, 11601, 11602})
+# The server closed the cursor (43: also after ten idle minutes), killed it or its plan, is shutting down, or
+# has lost another server that it asked (6, 7, 89, 9001).
+_CURSOR_GONE = frozenset({6, 7, 43, 89, 91, 136, 175, 237, 9001, 11600, 11601, 11602})
+_BAD_VALUE = 2
+# What is told a server at the end is a courtesy: one that is lost would be waited for in vain.
+_CLOSING_SECONDS = 0.5
 _SNAPSHOT_TOO_OLD = 239
 # No replica set (123), one that has no such point in time (246), a command or server that knows none.
 _NO_SNAPSHOT = frozenset({20, 72, 123, 246, 263, 20016})
@@ -70,40 +77,59 @@ async def count(collection: Collection) -> int | None:
         return None
 
 
-async def raw_batches(collection: Collection, query: Query) -> AsyncGenerator[bytes]:
+async def raw_batches(
+    collection: Collection, query: Query, *, attempt: Attempt = once
+) -> AsyncGenerator[bytes]:
     """Yield batches of BSON documents, none of them empty; the next is on its way while one is used.
 
-    Raises `UnreachableError` when the cursor or the connection is lost on the way, `MotorctlError` when
-    the server can't show a point in time, or no longer.
+    `attempt` awaits the first of them, and may do so again. Raises `UnreachableError` when the cursor or
+    the connection is lost on the way, `UsageError` when no index is the hint's, `MotorctlError` when the
+    server can't show a point in time, or no longer.
     """
     async with _session(collection, query) as session:
-        cursor: Any = collection.find_raw_batches(
-            query.filter,
-            query.projection,
-            sort=list(query.sort) or None,
-            limit=query.limit,
-            skip=query.skip,
-            hint=query.hint if query.hint is None or isinstance(query.hint, str) else list(query.hint),
-            batch_size=query.batch_size,
-            session=session,
-        )
-        begun = False
-        following = asyncio.ensure_future(anext(cursor, None))
+
+        async def opened() -> tuple[Any, bytes | None]:
+            cursor = _cursor(collection, query, session)
+            return cursor, await anext(cursor, None)
+
         try:
-            while (batch := await following) is not None:
-                begun = True
+            cursor, batch = await attempt(opened)
+        except (ConnectionFailure, OperationFailure) as error:
+            if ours := _explained(error, collection, query, begun=False):
+                raise ours from error
+            raise
+        following: asyncio.Future[bytes | None] | None = None
+        try:
+            while batch is not None:
                 following = asyncio.ensure_future(anext(cursor, None))
                 if batch:
                     yield batch
+                batch = await following
         except (ConnectionFailure, OperationFailure) as error:
-            if ours := _explained(error, query, begun=begun):
+            if ours := _explained(error, collection, query, begun=True):
                 raise ours from error
             raise
         finally:
-            following.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await following
-            await cursor.close()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSING_SECONDS):
+                    if following is not None:
+                        following.cancel()
+                        await asyncio.gather(following, return_exceptions=True)
+                    await cursor.close()
+
+
+def _cursor(collection: Collection, query: Query, session: Any) -> Any:
+    hint = query.hint if query.hint is None or isinstance(query.hint, str) else list(query.hint)
+    return collection.find_raw_batches(
+        query.filter,
+        query.projection,
+        sort=list(query.sort) or None,
+        limit=query.limit,
+        skip=query.skip,
+        hint=hint,
+        batch_size=query.batch_size,
+        session=session,
+    )
 
 
 @asynccontextmanager
@@ -128,7 +154,9 @@ def _no_snapshot(reason: str) -> MotorctlError:
     )
 
 
-def _explained(error: Exception, query: Query, *, begun: bool) -> MotorctlError | None:
+def _explained(
+    error: Exception, collection: Collection, query: Query, *, begun: bool
+) -> MotorctlError | None:
     """Return what a lost cursor means for an export, None where the driver's error says it all."""
     code = error.code if isinstance(error, OperationFailure) else None
     if query.snapshot and code == _SNAPSHOT_TOO_OLD:
@@ -139,6 +167,11 @@ def _explained(error: Exception, query: Query, *, begun: bool) -> MotorctlError 
         )
     if query.snapshot and not begun and code in _NO_SNAPSHOT:
         return _no_snapshot(str(error).partition(", full error")[0])
+    if query.hint is not None and code == _BAD_VALUE and "hint" in str(error):
+        return UsageError(
+            f"--hint: no index of {collection.name} is {_spelled(query.hint)}",
+            hint=f"`motorctl indexes list {collection.name}` shows those that there are",
+        )
     if code in _CURSOR_GONE and (begun or code == 43):
         return UnreachableError(
             "the server has closed the cursor: the export is not whole",
@@ -150,3 +183,7 @@ def _explained(error: Exception, query: Query, *, begun: bool) -> MotorctlError 
             hint="export again: it can't go on from where it was",
         )
     return None
+
+
+def _spelled(hint: str | Sequence[tuple[str, Any]]) -> str:
+    return hint if isinstance(hint, str) else json.dumps(dict(hint), default=str)

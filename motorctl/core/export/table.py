@@ -18,11 +18,12 @@ from bson import Binary, Decimal128, Int64, ObjectId
 
 from motorctl.core import extjson
 from motorctl.core.export.model import Column
+from motorctl.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-__all__ = ["cell", "find_columns", "import_options", "merged", "row", "rows"]
+__all__ = ["cell", "check_columns", "find_columns", "import_options", "merged", "row", "rows"]
 
 _SPECIAL = re.compile(r'[",\r\n]')
 # A text that import could take for a number; each text of a column begins behind a NUL.
@@ -61,6 +62,15 @@ ABSENT = _Absent()
 # -- columns ----------------------------------------------------------------------------------------------
 
 
+def check_columns(names: Sequence[str]) -> None:
+    """Raise `UsageError` where two names ask for the same value, as a whole and as a part of it."""
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            raise UsageError(f"--fields: {name!r} is there twice")
+        if outer := next((other for other in names if name.startswith(f"{other}.")), None):
+            raise UsageError(f"--fields: {outer!r} holds {name!r} already: give one of them")
+
+
 def find_columns(documents: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
     """Find the columns of some documents: dotted paths to their values, in order of appearance.
 
@@ -90,6 +100,10 @@ class _Values:
 
     def __init__(self, documents: Sequence[Any]) -> None:
         self._found: dict[str, Sequence[Any]] = {"": documents}
+        self._dotted = {name for name in set().union(*documents) if "." in name}
+        self._literal: set[str] = set()
+        self.hidden: set[int] = set()
+        """The documents that have both a path and a field of that name: only the path's value is shown."""
 
     def at(self, name: str) -> list[Any]:
         """Return the value at a dotted path in each document, `ABSENT` where there is none."""
@@ -99,11 +113,18 @@ class _Values:
         values = [
             value.get(last, ABSENT) if type(value) is dict else ABSENT for value in self.documents(inside)
         ]
-        if ABSENT in values:
-            # A field whose own name holds the dot.
-            whole = [document.get(name, ABSENT) for document in self._found[""]]
-            values = [other if value is ABSENT else value for value, other in zip(values, whole, strict=True)]
+        if name in self._dotted:
+            for number, document in enumerate(self._found[""]):
+                if name in document and values[number] is ABSENT:
+                    values[number] = document[name]
+                    self._literal.add(name)
+                elif name in document:
+                    self.hidden.add(number)
         return values
+
+    def literal(self, name: str) -> bool:
+        """Tell whether a column that was looked up has values of a field whose own name holds a dot."""
+        return any(name == whole or name.startswith(f"{whole}.") for whole in self._literal)
 
     def documents(self, path: str) -> Sequence[Any]:
         if path not in self._found:
@@ -119,7 +140,7 @@ def _uncovered(values: _Values, columns: Sequence[str], documents: Sequence[Any]
         for at in range(len(parts)):
             children.setdefault(".".join(parts[:at]), set()).add(parts[at])
     children[""].update(columns)
-    missed: set[int] = set()
+    missed = set(values.hidden)
     for path, known in children.items():
         for number, value in enumerate(values.documents(path) if path else documents):
             if value is ABSENT:
@@ -147,7 +168,7 @@ def rows(
     for name in columns:
         cells, column = _cells(values.at(name))
         texts.append(cells)
-        held.append(column)
+        held.append(column._replace(literal=True) if values.literal(name) else column)
     if len(columns) == 1:
         # An empty line would be no record.
         lines = [text or '""' for text in texts[0]]
@@ -301,14 +322,18 @@ def merged(first: tuple[Column, ...], second: tuple[Column, ...]) -> tuple[Colum
     """Return what columns held in two parts of an export."""
     if not first or not second:
         return first or second
-    return tuple(Column(a.types & b.types, a.blanks | b.blanks) for a, b in zip(first, second, strict=True))
+    return tuple(
+        Column(a.types & b.types, a.blanks | b.blanks, a.literal or b.literal)
+        for a, b in zip(first, second, strict=True)
+    )
 
 
 def import_options(columns: Mapping[str, Column]) -> tuple[str, tuple[str, ...]]:
     """Say how `import` reads a table back to the same BSON, as far as a table can tell.
 
     Returns the options as they are typed in a shell (empty: none are needed), and the names of the columns
-    that hold values of several types, or empty cells that stand for several things.
+    that hold values of several types, empty cells that stand for several things, or values of a field whose
+    own name holds a dot, which is read back as a path.
     """
     types: list[str] = []
     unclear: list[str] = []
@@ -318,6 +343,8 @@ def import_options(columns: Mapping[str, Column]) -> tuple[str, tuple[str, ...]]
     # An option for all blank cells, where they all stand for one thing.
     option = {_ABSENT: "--ignore-blanks", _NULL: "--null ''"}.get(blanks, "")
     for name, column in columns.items():
+        if column.literal:
+            unclear.append(name)
         grace = ""
         if column.blanks and not option:
             if column.types & _STRING:
@@ -335,4 +362,4 @@ def import_options(columns: Mapping[str, Column]) -> tuple[str, tuple[str, ...]]
         else:
             types.append(f"{name}:{_NAMES[bits & -bits]}{grace}")
     spelled = f"--types {shlex.quote(','.join(types))}" if types else ""
-    return " ".join(filter(None, (spelled, option))), tuple(unclear)
+    return " ".join(filter(None, (spelled, option))), tuple(dict.fromkeys(unclear))

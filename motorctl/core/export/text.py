@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import bson
+import orjson
 from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.errors import InvalidBSON
 
 from motorctl.core import extjson
 from motorctl.core.export.files import compress
 from motorctl.core.export.model import Block, Column, Style
 from motorctl.core.export.table import find_columns, merged, row, rows
+from motorctl.errors import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,13 +27,27 @@ _GROUP = 32 * 1024
 _PLAIN_DATES: CodecOptions[dict[str, Any]] = CodecOptions(
     document_class=dict, datetime_conversion=DatetimeConversion.DATETIME_AUTO
 )
+# To name a document with text that isn't UTF-8.
+_LENIENT: CodecOptions[dict[str, Any]] = CodecOptions(
+    document_class=dict,
+    datetime_conversion=DatetimeConversion.DATETIME_AUTO,
+    unicode_decode_error_handler="replace",
+)
 
 
 def block(batch: bytes, style: Style, before: bytes = b"", after: bytes = b"") -> Block:
     """Write a batch, BSON documents one after the other, as text between `before` and `after`.
 
-    NDJSON and CSV end with a line end; the elements of a JSON array are separated, and no more.
+    NDJSON and CSV end with a line end; the elements of a JSON array are separated, and no more. Raises
+    `RefusedError` for a document that can't be read: of text that isn't UTF-8, say.
     """
+    try:
+        return _written(batch, style, before, after)
+    except InvalidBSON as error:
+        raise _unreadable([batch], error) from error
+
+
+def _written(batch: bytes, style: Style, before: bytes, after: bytes) -> Block:
     held: tuple[Column, ...] = ()
     partial = 0
     if style.format == "csv":
@@ -67,9 +85,35 @@ def heading(columns: tuple[str, ...]) -> bytes:
 
 
 def sampled(sample: list[bytes], limit: int) -> tuple[str, ...]:
-    """Find the columns of the first `limit` documents in some batches."""
+    """Find the columns of the first `limit` documents in some batches. Raises as `block` does."""
     documents: list[dict[str, Any]] = []
-    for batch in sample:
-        if len(documents) < limit:
-            documents += bson.decode_all(batch, _PLAIN_DATES)
+    try:
+        for batch in sample:
+            if len(documents) < limit:
+                documents += bson.decode_all(batch, _PLAIN_DATES)
+    except InvalidBSON as error:
+        raise _unreadable(sample, error) from error
     return find_columns(documents[:limit])
+
+
+def _unreadable(batches: list[bytes], error: InvalidBSON) -> RefusedError:
+    """Name the first document that can't be read, by its `_id` where that can be."""
+    reason = str(error).partition(":")[0]
+    for raw in (raw for batch in batches for raw in pieces(batch, 1)):
+        try:
+            bson.decode(raw, _PLAIN_DATES)
+        except InvalidBSON:
+            break
+    else:
+        return RefusedError(f"a document can't be read: {reason}")
+    try:
+        found = extjson.to_json_value(bson.decode(raw, _LENIENT).get("_id"))
+    except InvalidBSON:
+        return RefusedError(f"a document can't be read: {reason}")
+    key = orjson.dumps(found).decode()
+    if "\ufffd" in key:
+        return RefusedError(f"a document can't be read: {reason}, its _id is like {key}")
+    leave_out = shlex.quote(f'{{"_id": {{"$ne": {key}}}}}')
+    return RefusedError(
+        f"the document with the _id {key} can't be read: {reason}", hint=f"--filter {leave_out} leaves it out"
+    )

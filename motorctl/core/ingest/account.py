@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -23,6 +23,7 @@ from motorctl.errors import MotorctlError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from io import FileIO
 
     from motorctl.core.ingest.model import Chunk, Decoded, Outcome, Place, Reject
 
@@ -126,6 +127,7 @@ class Entry:
     lines_before: Callable[[], int]
     rejects: list[Reject] = field(default_factory=list)
     closed: bool = False
+    kept: bool = False
 
     def sent(self, documents: int) -> None:
         """Count documents as read: they are handed to writing now."""
@@ -138,9 +140,14 @@ class Entry:
         self.tally.unchanged += outcome.unchanged
         self.tally.rejected += len(outcome.failures)
         by_number = {decoded.numbers[failure.position]: failure for failure in outcome.failures}
+        made = {
+            decoded.numbers[f.position]: decoded.made_id(f.position)
+            for f in outcome.failures
+            if f.position in decoded.generated
+        }
         if by_number:
             self.rejects += [
-                reject(self.chunk, record, *by_number[number][1:])
+                replace(reject(self.chunk, record, *by_number[number][1:]), made_id=made.get(number))
                 for number, record in locate(self.chunk, by_number)
             ]
 
@@ -168,8 +175,9 @@ class Account:
     begun: bool = False
     rejects_error: MotorctlError | None = None
     _open: deque[Entry] = field(default_factory=deque)
-    _rejects: BinaryIO | None = None
+    _rejects: FileIO | None = None
     _secured: int = 0
+    _settled: Tally = field(default_factory=Tally)
     _started: float | None = None
     _ended: float | None = None
 
@@ -196,18 +204,24 @@ class Account:
     def end(self, entry: Entry) -> None:
         """Close the books of a chunk; what is settled up to here is written down."""
         entry.closed = True
-        while self._open and self._open[0].closed:
+        # What can't be kept isn't settled: a run that resumes meets those records again.
+        while self._open and self._open[0].closed and self._keep(self._open[0]):
             self._settle(self._open.popleft())
 
     def _settle(self, entry: Entry) -> None:
-        tally = self.tally(entry.chunk.file)
-        tally.add(entry.tally)
+        self.tally(entry.chunk.file).add(entry.tally)
+        self._settled.add(entry.tally)
         if entry.chunk.end is not None:
             self.places[entry.chunk.file] = entry.chunk.end
-        if entry.rejects:
+
+    def _keep(self, entry: Entry) -> bool:
+        """Write the rejects of a chunk down; whether that could be done, or need not be."""
+        if entry.rejects and not entry.kept:
+            entry.kept = True
             before = entry.lines_before()
             in_order = sorted(entry.rejects, key=attrgetter("byte_offset"))
             self._reject([replace(refused, line=refused.line + before) for refused in in_order])
+        return self.rejects_error is None
 
     def close(self) -> None:
         """Stop the clock, close the rejects file, and compare what was read with what is booked.
@@ -220,6 +234,7 @@ class Account:
             # No longer in order: what comes after a chunk that isn't whole doesn't move the place.
             entry = self._open.popleft()
             if entry.tally.read:
+                self._keep(entry)
                 self._settle(replace(entry, chunk=replace(entry.chunk, end=None)))
         if self._rejects is not None:
             try:
@@ -258,10 +273,15 @@ class Account:
     @property
     def total(self) -> Tally:
         """The counts of all files together, the chunks that are still open included."""
-        total = Tally()
-        for tally in (*self.files.values(), *(entry.tally for entry in self._open)):
-            total.add(tally)
+        total = replace(self._settled)
+        for entry in self._open:
+            total.add(entry.tally)
         return total
+
+    def take_over(self, tally: Tally) -> None:
+        """Begin with what an earlier run has settled of a file."""
+        self.files[tally.file] = tally
+        self._settled.add(tally)
 
     def tally(self, file: str) -> Tally:
         """The counts of one file."""
@@ -285,7 +305,10 @@ class Account:
             "rejected": total.rejected,
             "bytes": total.bytes,
             "seconds": round(seconds, 3),
-            "documents_per_second": round(total.read / seconds) if seconds > 0 else 0,
+            # Of this run; a run that found nothing to do has no rate.
+            "documents_per_second": round((total.read - (self.resumed or 0)) / seconds)
+            if seconds >= 0.001
+            else 0,
             "rejects_file": self.rejects_path if total.rejected else None,
             "resumed_from": self.resumed,
             "files": [
@@ -308,19 +331,23 @@ class Account:
             return
         try:
             if self._rejects is None:
-                self._rejects = Path(self.rejects_path).open("wb")  # noqa: SIM115  # closed in close()
+                self._rejects = Path(self.rejects_path).open("wb", buffering=0)  # noqa: SIM115  # closed in close()
             lines = b"".join(map(_line, rejects))
-            self._rejects.write(lines)
-            self._rejects.flush()
+            left = memoryview(lines)
+            while left:
+                left = left[self._rejects.write(left) :]
             self.rejects_bytes += len(lines)
         except OSError as error:
             self._keep_error(error)
+            # A line that is torn in two can't be mended, nor gone on behind.
+            with suppress(OSError):
+                os.truncate(self.rejects_path, self.rejects_bytes)
 
     def _go_on(self) -> None:
         """Cut the rejects file to what an earlier run had settled, and go on behind it."""
         assert self.rejects_path is not None
         try:
-            self._rejects = Path(self.rejects_path).open("r+b")  # noqa: SIM115  # closed in close()
+            self._rejects = Path(self.rejects_path).open("r+b", buffering=0)  # noqa: SIM115  # closed in close()
             if self._rejects.seek(0, os.SEEK_END) < self.rejects_bytes:
                 raise MotorctlError(
                     f"the rejects file {self.rejects_path} is shorter than the earlier run left it",
@@ -329,9 +356,10 @@ class Account:
             self._rejects.truncate(self.rejects_bytes)
             self._rejects.seek(self.rejects_bytes)
         except OSError as error:
-            self._keep_error(error)
-            assert self.rejects_error is not None
-            raise self.rejects_error from error
+            raise MotorctlError(
+                f"can't go on with the rejects file {self.rejects_path}: {error.strerror or error}",
+                hint="put it back as it was, or import anew after `motorctl import forget`",
+            ) from error
 
     def secure(self) -> int:
         """Bring the rejects to the disk, before a checkpoint counts on them; return how many bytes they are."""
@@ -341,6 +369,8 @@ class Account:
             except OSError as error:
                 if error.errno != errno.EINVAL:  # a pipe, or /dev/null
                     self._keep_error(error)
+                    assert self.rejects_error is not None
+                    raise self.rejects_error from error
             self._secured = self.rejects_bytes
         return self.rejects_bytes
 
@@ -353,8 +383,11 @@ class Account:
 
 
 def _line(refused: Reject) -> bytes:
-    """Write a reject as a line; columns only where there are any."""
+    """Write a reject as a line; columns and an `_id` that was made only where there are any."""
     fields = asdict(refused)
+    made = fields.pop("made_id")
+    if made is not None:
+        fields["_id"] = {"$oid": made}
     if refused.columns is None:
         del fields["columns"], fields["delimiter"]
     return orjson.dumps(fields) + b"\n"

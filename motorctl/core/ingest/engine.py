@@ -18,7 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from motorctl.core.driver import once
-from motorctl.core.ingest.decoding import table
+from motorctl.core.ingest.decoding import shape, table
 from motorctl.core.ingest.decoding.decode import decode
 from motorctl.core.ingest.flight import Flight
 from motorctl.core.ingest.model import Plan, Reading
@@ -76,9 +76,11 @@ def check(sources: Sequence[Source], options: Options) -> None:
 
 
 async def peek(readers: Sequence[Reader], options: Options) -> None:
-    """Wait for the beginning of each input, stdin too, and look at it as `check` does."""
-    for reader in readers:
-        _check_chunk(await reader.peek(), options.plan)
+    """Wait for the beginning of the first input, and of each that `check` can't look at."""
+    for number, reader in enumerate(readers):
+        # `check` has looked at files; each that is peeked at is open, and holds a few chunks, from then on.
+        if number == 0 or reader.source.stream is not None:
+            _check_chunk(await reader.peek(), options.plan)
 
 
 def _check_chunk(chunk: Chunk | None, plan: Plan) -> None:
@@ -87,6 +89,7 @@ def _check_chunk(chunk: Chunk | None, plan: Plan) -> None:
     if chunk.layout == "delimited":
         try:
             table.check(chunk, plan)
+            shape.check_names(chunk.header, plan)
         except UsageError as error:
             raise UsageError(f"{chunk.file}: {error.message}", hint=error.hint, file=chunk.file) from error
     elif chunk.layout != "rejects" and (plan.types or plan.null is not None or plan.ignore_blanks):
@@ -156,8 +159,8 @@ async def run(
         try:
             await flight.land(last_reply_seconds)
         finally:
-            flight.abandon()
             try:
+                flight.abandon()
                 await keeper.finish(how, reason)
             finally:
                 account.close()
@@ -192,10 +195,14 @@ async def _import(
                 if checkpoint is not None:
                     await checkpoint.begin()
             if options.dry_run:
+                outcome = await writer.rehearse(decoded, start, stop)
                 entry.sent(stop - start)
-                entry.written(decoded, await writer.rehearse(decoded, start, stop))
+                entry.written(decoded, outcome)
             else:
                 await flight.send(write, entry, decoded, start, stop)
+        if entry.rejects:
+            # It may have to read much of a file: nothing for this thread. The source remembers it.
+            await asyncio.to_thread(entry.lines_before)
         flight.all_sent(entry)
         await flight.reap()
         flight.check()
@@ -266,7 +273,10 @@ class _Line:
             self._doubtful -= 1
             self._bytes += len(chunk.data)
             decoding = asyncio.create_task(self._decode(chunk))
-            await self._queue.put(_Item(entry, source, decoding, self._doubtful >= 0))
+            # What is in a rejects file may be there: of some, no answer came.
+            doubtful = self._doubtful >= 0 or chunk.layout == "rejects"
+            await self._queue.put(_Item(entry, source, decoding, doubtful))
+        source.check_length()
         self._account.read_whole.add(source.name)
 
     async def _decode(self, chunk: Chunk) -> Decoded:

@@ -88,7 +88,7 @@ class Flight:
     def abandon(self) -> None:
         """Book what is still on its way: by its answer if there is one, else as lost."""
         for task, (entry, decoded, start, stop, _) in self._batches.items():
-            if task.done() and not task.cancelled():
+            if task.done() and not task.cancelled() and task.exception() is None:
                 entry.written(decoded, task.result())
             else:
                 task.cancel()

@@ -94,7 +94,8 @@ class Chunk:
 class Record(NamedTuple):
     """One record of a chunk: its text, where it begins, and why its borders are doubtful, if they are.
 
-    `columns` are the header that a row in a rejects file had, and `delimiter` what is between its cells.
+    `columns` are the header that a row in a rejects file had, `delimiter` what is between its cells, and
+    `made_id` the `_id` (24 hexadecimal digits) that it was sent with.
     """
 
     text: bytes
@@ -103,6 +104,7 @@ class Record(NamedTuple):
     broken: str = ""
     columns: tuple[str, ...] | None = None
     delimiter: str = ","
+    made_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,8 @@ class Reject:
     """A record that was not written, and why. `record` is its text as it stood in the file.
 
     `columns` and `delimiter` are those of a row of delimited text: with them it can be read without its file.
+    `made_id` is the `_id` that it was sent with and had not of its own: should it be there after all, sending
+    it again inserts it no second time.
     """
 
     file: str
@@ -160,6 +164,7 @@ class Reject:
     code: int | None = None
     columns: tuple[str, ...] | None = None
     delimiter: str | None = None
+    made_id: str | None = None
 
 
 @dataclass(slots=True)
@@ -182,6 +187,10 @@ class Decoded:
     def cut(self, start: int, stop: int) -> bytes:
         """Return the BSON of documents `start` to `stop`, one after the other."""
         return self.data[self.ends[start - 1] if start else 0 : self.ends[stop - 1] if stop else 0]
+
+    def made_id(self, position: int) -> str:
+        """Return the `_id` that was made for a document, which is its first element."""
+        return self.cut(position, position + 1)[9:21].hex()
 
 
 class Failure(NamedTuple):

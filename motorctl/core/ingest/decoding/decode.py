@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import bson
 import orjson
+from bson import ObjectId
 from bson.errors import BSONError
 
 from motorctl.core import extjson
 from motorctl.core.ingest.decoding import shape, table
 from motorctl.core.ingest.model import Chunk, Decoded, Plan, RecordError, Reject
 from motorctl.core.ingest.reading.split import records
+from motorctl.errors import MotorctlError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Sequence
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["decode", "locate", "reject"]
 
+FILE_LIMIT = 2**40
 # What a server takes (`maxBsonObjectSize`).
 DOCUMENT_LIMIT = 16 * 1024 * 1024
 _ID_ELEMENT = b"\x07_id\x00"
@@ -49,6 +52,12 @@ def decode(chunk: Chunk, plan: Plan) -> Decoded:
     In insert mode a document without `_id` gets one here, made of the chunk's `identity` and the place
     of its record: sent again, even by another run, it is the same document.
     """
+    if chunk.offset + len(chunk.data) >= FILE_LIMIT:
+        raise MotorctlError(
+            f"{chunk.file} is longer than {FILE_LIMIT:,} bytes of text",
+            hint="split it: the `_id`s that are made have no room for places beyond that",
+            file=chunk.file,
+        )
     made, errors = _at_once(chunk, plan) or _carefully(chunk, plan)
     return Decoded(
         b"".join(made.pieces),
@@ -69,6 +78,8 @@ class _Made:
         self._id_begin = _ID_ELEMENT + chunk.identity
         self._offset = chunk.offset
         self._plan = plan
+        # An empty cell is no key: all rows without one would be the same document.
+        self.blank = "" if chunk.layout == "delimited" else None
         self.pieces: list[bytes] = []
         self.sizes: list[int] = []
         self.keys: list[bytes] = []
@@ -80,7 +91,7 @@ class _Made:
         Raises `RecordError` for one that lacks its key.
         """
         if self._plan.key:
-            self.keys += [_filter(document, self._plan.key) for document in documents]
+            self.keys += [_filter(document, self._plan.key, blank=self.blank) for document in documents]
         elif self._plan.mode == "insert":
             encoded = self._with_ids(documents, encoded, numbers)
         self.sizes += map(len, encoded)
@@ -210,17 +221,17 @@ def _elements(lines: list[bytes]) -> list[bytes]:
 
 def _carefully(chunk: Chunk, plan: Plan) -> tuple[_Made, dict[int, RecordError]]:
     """Parse, shape and encode a chunk in which anything may be wrong; and the errors of what was."""
+    made = _Made(chunk, plan)
 
     def whole(document: Document) -> tuple[Document, bytes]:
         if shape.shapes(plan):
             document = shape.shape(document, plan)
         raw = _encoded(document)
         if plan.key:
-            _filter(document, plan.key)
+            _filter(document, plan.key, blank=made.blank)
         return document, raw
 
     pairs, errors = _each(*_documents(chunk, plan), whole)
-    made = _Made(chunk, plan)
     made.add(
         [document for document, _ in pairs], [raw for _, raw in pairs], iter(_numbers(len(pairs), errors))
     )
@@ -239,10 +250,15 @@ def _documents(chunk: Chunk, plan: Plan) -> tuple[list[Document], dict[int, Reco
 def _read(chunk: Chunk, record: Record, plan: Plan) -> Document:
     if record.broken:
         raise RecordError("parse", None, record.broken)
-    if record.columns is None:
-        return _document(record.text, plan)
+    document = _document(record.text, plan) if record.columns is None else _row(chunk, record, plan)
+    if record.made_id is not None and plan.mode == "insert" and "_id" not in document:
+        document = {"_id": ObjectId(record.made_id), **document}
+    return document
+
+
+def _row(chunk: Chunk, record: Record, plan: Plan) -> Document:
     row = replace(
-        chunk, layout="delimited", data=record.text, header=record.columns, delimiter=record.delimiter
+        chunk, layout="delimited", data=record.text, header=record.columns or (), delimiter=record.delimiter
     )
     documents, errors = table.documents(row, plan)
     for error in errors.values():
@@ -302,14 +318,14 @@ def _levels(document: Document) -> int:
     return levels
 
 
-def _filter(document: Document, key: tuple[str, ...]) -> bytes:
-    """Encode the filter that finds a document by its key. A record without it is a reject."""
+def _filter(document: Document, key: tuple[str, ...], *, blank: str | None) -> bytes:
+    """Encode the filter that finds a document by its key. A record without it, or with `blank`, is a reject."""
     query = {}
     for name in key:
         value: Any = document
         for part in name.split("."):
             value = value.get(part) if type(value) is dict else None
-        if value is None:
+        if value is None or value == blank:
             raise RecordError("type", name, f"lacks the key {name}")
         query[name] = {"$eq": value}
     return bson.encode(query)

@@ -17,7 +17,7 @@ from motorctl.errors import UsageError
 from motorctl.near import near
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from pydantic import BaseModel
 
@@ -56,6 +56,22 @@ def check(plan: Plan) -> None:
     for old, new in plan.rename:
         if old.startswith(f"{new}.") and new not in moved:
             raise UsageError(f"--rename: {old!r} can't become {new!r}, which it is within")
+
+
+def check_names(header: Sequence[str], plan: Plan) -> None:
+    """Raise `UsageError` for a field that is renamed, kept, omitted or a key, and that no column makes."""
+    made = {name[:at] for name in header for at, mark in enumerate(f"{name}.") if mark == "."}
+    _check_made("--rename", [old for old, _ in plan.rename], made)
+    renamed = {new[:at] for _, new in plan.rename for at, mark in enumerate(f"{new}.") if mark == "."}
+    for option, wanted in (("--only", plan.only), ("--omit", plan.omit), ("--key", plan.key)):
+        _check_made(option, wanted, made | renamed)
+
+
+def _check_made(option: str, names: Sequence[str], made: set[str]) -> None:
+    for name in names:
+        if name not in made and not any(name.startswith(f"{one}.") for one in made):
+            hint = near(name, made) or f"fields are {', '.join(sorted(made)[:20])}"
+            raise UsageError(f"{option} names {name!r}, which no column has", hint=hint)
 
 
 def shapes(plan: Plan) -> bool:

@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING
 
 import orjson
+from bson import ObjectId
 
 from motorctl.core.ingest.model import Record
 from motorctl.core.ingest.reading import delimited, structure
@@ -129,7 +130,10 @@ def entry(text: bytes, line: int, offset: int) -> Record:
     found = orjson.loads(text)
     columns = found.get("columns")
     header = tuple(map(str, columns)) if isinstance(columns, list) else None
-    return Record(found["record"].encode(), line, offset, "", header, str(found.get("delimiter") or ","))
+    made = found.get("_id")
+    made_id = made.get("$oid") if isinstance(made, dict) else None
+    how = (header, str(found.get("delimiter") or ","), made_id if ObjectId.is_valid(made_id) else None)
+    return Record(found["record"].encode(), line, offset, "", *how)
 
 
 def _is_entry(line: bytes) -> bool:

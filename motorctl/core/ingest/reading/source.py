@@ -83,6 +83,20 @@ class Source:
             return False
         return is_plain(next(self._file_blocks(0), b"")[:MARK_LENGTH])
 
+    def check_length(self) -> None:
+        """Raise `MotorctlError` for a file that has become shorter since it was opened: what was cut off is lost."""
+        if self.stream is None and self.size:
+            try:
+                size = Path(self.name).stat().st_size
+            except OSError as error:
+                raise self._unreadable(error) from error
+            if size < self.size:
+                raise MotorctlError(
+                    f"{self.name} became shorter while it was read: {size:,} of {self.size:,} bytes are left",
+                    hint="what was read of it is imported; import it again when it is whole",
+                    file=self.name,
+                )
+
     def line_end(self, offset: int) -> int:
         """Find the first place after a line end that is past `offset`, or the end of the file.
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["LINES", "records", "split"]
 
 LINES = ("lines", "rejects")
+MOST_LINES = 20_000
 CHUNK = 512 * 1024
 # Extended JSON takes at most three times the bytes of its BSON, of which a server takes 16 MiB.
 RECORD_LIMIT = 48 * 1024 * 1024
@@ -119,6 +120,13 @@ def _elements(chunk: Chunk) -> Iterator[Record]:
         yield Record(text.strip(_SPACE), line, chunk.offset + begin)
 
 
+def _at_most(data: bytes, cut: int) -> int:
+    """Cut earlier where very many lines are before `cut`: each may become a reject, of many times its size."""
+    if data.count(b"\n", 0, cut) <= MOST_LINES:
+        return cut
+    return cut - len(data[:cut].split(b"\n", MOST_LINES)[-1])
+
+
 def _beginning(feed: Feed, file: str, reading: Reading) -> Place | None:
     """Find the place of the first record, and take what is before it; None when there is nothing else."""
     if feed.view(len(_UTF8_MARK))[0] == _UTF8_MARK:
@@ -208,7 +216,7 @@ class _Splitter:
             if not have:
                 return
             if cut := have if final else self.feed.line_end(0, have, last=True):
-                yield self._chunk(cut)
+                yield self._chunk(_at_most(self.feed.view(have)[0], cut))
             else:
                 yield from self._long_line(RECORD_LIMIT)
 
@@ -247,7 +255,9 @@ class _Splitter:
             else:
                 cut = len(data) if final else delimited.last_row(data, delimiter, quote=quote)
             if cut:
-                yield self._chunk(cut)
+                # Where a quote stands, a line's end may be within a cell.
+                plain = not quote or quote.encode() not in data
+                yield self._chunk(_at_most(data, cut) if plain else cut)
                 size = CHUNK
             elif final:
                 return

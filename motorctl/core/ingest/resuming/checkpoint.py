@@ -9,6 +9,8 @@ How an engine uses it:
     checkpoint = await Checkpoint.claim(db, wanted(name, into, files, described(plan, reading)), attempt=…)
     checkpoint.done          all of it was imported before: nothing to do, `marks` hold the counts
     checkpoint.resumed       an earlier run began it; rejects_bytes is the length to cut the rejects file to
+    checkpoint.replaced      another import, finished, had the name: its state is gone, but for
+    checkpoint.carried       so many files, which it had imported and which are the same as they were
     checkpoint.marks[i]      Mark of file i: place, done, and the counts up to that place
     checkpoint.place(i)      where to go on in file i; None is its beginning
     checkpoint.identity(i)   7 bytes: `Chunk.identity` of file i, the same in each run
@@ -31,6 +33,7 @@ import secrets
 import time
 from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import bson
@@ -158,6 +161,8 @@ class Checkpoint:
         self._error: Exception | None = None
         self.done = action == "done"
         self.resumed = action == "resume"
+        self.replaced = False
+        self.carried = 0
         self.begun: bool = state["begun"]
         self.doubtful = WINDOW if self.resumed and self.begun else 0
         self.marks = [mark(file) for file in state["files"]]
@@ -183,10 +188,15 @@ class Checkpoint:
                 assert stored is not None
                 return cls(collection, stored, action, attempt)
             state = _begun(wanted, now) if action == "begin" else dict(stored or {})
+            carried = _carry(stored, state) if action == "begin" and stored else 0
+            state["rejects_file"] = wanted.rejects_file
             run = {"state": "running", "reason": None, "owner": asdict(here), "claim": token, "since": now}
             state |= {**run, "updated": now, "runs": state["runs"] + 1}
             if await attempt(lambda: _put(collection, stored, state)):  # noqa: B023  # awaited in here
-                return cls._claimed(collection, state, action, attempt)
+                claimed = cls._claimed(collection, state, action, attempt)
+                claimed.replaced = action == "begin" and stored is not None
+                claimed.carried = carried
+                return claimed
 
     @classmethod
     def _claimed(
@@ -294,7 +304,7 @@ class Checkpoint:
 
 async def _others(collection: Collection, wanted: Wanted) -> list[dict[str, Any]]:
     of_the_name = {"name": wanted.name, "_id": {"$ne": wanted.id}}
-    return [state async for state in collection.find(of_the_name, {"part": 1})]
+    return [state async for state in collection.find(of_the_name, {"part": 1, "inputs": 1})]
 
 
 def _begun(wanted: Wanted, now: datetime) -> dict[str, Any]:
@@ -308,6 +318,7 @@ def _begun(wanted: Wanted, now: datetime) -> dict[str, Any]:
         "plan": wanted.plan,
         "files": [asdict(file) for file in wanted.files],
         "identity": {"started": int(now.timestamp()), "random": secrets.token_bytes(3)},
+        "inputs": wanted.inputs,
         "rejects_file": wanted.rejects_file,
         "rejects_bytes": 0,
         "begun": False,
@@ -323,6 +334,20 @@ def _begun(wanted: Wanted, now: datetime) -> dict[str, Any]:
             hint="import them in several runs, or in parts (--part 1/8)",
         )
     return state
+
+
+def _carry(stored: Mapping[str, Any], state: dict[str, Any]) -> int:
+    """Take over what a finished import of the same plan has done: the files that are the same. Count them."""
+    if any(stored[name] != state[name] for name in ("plan", "into", "part")):
+        return 0
+    known = {(Path(file["file"]).name, file["size"], file["digest"]): file for file in stored["files"]}
+    carried = 0
+    for file in state["files"]:
+        old = known.get((Path(file["file"]).name, file["size"], file["digest"]))
+        if old is not None and old.get("done"):
+            file |= {**old, "file": file["file"], "mtime": file["mtime"]}
+            carried += 1
+    return carried
 
 
 async def _put(collection: Collection, stored: Mapping[str, Any] | None, state: Mapping[str, Any]) -> bool:

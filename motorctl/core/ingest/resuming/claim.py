@@ -97,6 +97,12 @@ def decide(
                 hint=f"the parts of one import are as many in each run; {_anew(wanted.name)}",
                 name=wanted.name,
             )
+        if other["inputs"] != wanted.inputs:
+            raise UsageError(
+                f"the other parts of import {wanted.name} have another input: a file has come, gone or changed",
+                hint=f"all parts share one input; {_anew(wanted.name)}",
+                name=wanted.name,
+            )
     if stored is None:
         return "begin"
     if alive(stored, now, here, identify):
@@ -106,7 +112,9 @@ def decide(
         return "begin" if changed else "done"
     if stored["version"] != __version__:
         changed = changed or f"it was begun by motorctl {stored['version']}, and this is {__version__}"
-    if stored["rejects_file"] != wanted.rejects_file and stored["rejects_bytes"]:
+    if stored["rejects_file"] != wanted.rejects_file and (
+        stored["rejects_bytes"] or any(file.get("rejected") for file in stored["files"])
+    ):
         was, now_ = _value(stored["rejects_file"]), _value(wanted.rejects_file)
         changed = changed or f"rejects was {was}, and is {now_} now"
     if changed:
@@ -135,7 +143,9 @@ def _changed(stored: Mapping[str, Any], wanted: Wanted) -> str:
             return f"{new.file} stands where {old['file']} stood"
         if old["size"] != new.size:
             return f"{new.file} had {old['size']:,} bytes, and has {new.size:,} now"
-        if (old["mtime"], old["digest"]) != (new.mtime, new.digest):
+        # A finished import needs no more of it than that it is the same text.
+        touched = old["mtime"] != new.mtime and stored["state"] != "done"
+        if touched or old["digest"] != new.digest:
             return f"{new.file} has been written since"
     return ""
 

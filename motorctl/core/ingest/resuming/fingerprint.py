@@ -45,7 +45,8 @@ class Wanted:
     """An import that is to be begun or gone on with.
 
     `plan` is what `described` returns. `part` is (number from 1, of how many). `files` are the part's own;
-    `sliced` says that the part is a range of bytes of each of them.
+    `sliced` says that the part is a range of bytes of each of them. `inputs` is a digest of the files of all
+    parts: they share one input.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Wanted:
     part: tuple[int, int] | None = None
     sliced: bool = False
     rejects_file: str | None = None
+    inputs: str = ""
 
     @property
     def id(self) -> str:
@@ -81,8 +83,11 @@ def wanted(
     sliced: bool = False,
     rejects_file: str | None = None,
     all_files: Sequence[str] = (),
+    typed: str | None = None,
 ) -> Wanted:
     """Look at the files of an import, or of a part of it if `all_files` names those of the other parts too.
+
+    `typed` is the first FILE as it was typed, a directory or a pattern maybe: the import is named after it.
 
     Raises `UsageError` for a name that can't be told from a part's, and for an input that can't be read
     twice.
@@ -91,13 +96,18 @@ def wanted(
         raise UsageError(
             f"{COLLECTION} is where the state of imports is kept: nothing can be imported into it"
         )
-    name = default_name(into, all_files or files) if name is None else name
+    name = default_name(into, [typed] if typed else all_files or files) if name is None else name
     if not name.strip() or re.search(r" \d+/\d+$", name):
         raise UsageError(
             f"an import can't have the name {name!r}",
             hint="any other text that doesn't end as a part's: x 1/8",
         )
-    return Wanted(name, into, tuple(map(fingerprint, files)), plan, part, sliced, rejects_file)
+    own = tuple(map(fingerprint, files))
+    of_all = own if part is None else tuple(map(fingerprint, all_files or files))
+    inputs = blake2b(digest_size=16)
+    for one in of_all:
+        inputs.update(f"{Path(one.file).name}\0{one.size}\0{one.digest}\0".encode())
+    return Wanted(name, into, own, plan, part, sliced, rejects_file, inputs.hexdigest())
 
 
 def fingerprint(name: str) -> Fingerprint:

@@ -47,6 +47,9 @@ _SPOILS_A_COMMAND = frozenset({15, 22, 10334})
 # The server was interrupted, and nothing is wrong with the documents (mongodb/specifications,
 # retryable-writes.md, "Determining Retryable Errors").
 TRANSIENT = frozenset({6, 7, 89, 91, 134, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436})
+# LockTimeout, MaxTimeMSExpired, ExceededTimeLimit, CursorKilled, ClientDisconnect, Interrupted: a command that
+# ends so may have done some of its work.
+INTERRUPTED = frozenset({24, 50, 262, 237, 279, 290, 11601})
 _SHOWN = 200
 # What a refusal quotes may be a date beyond Python's years, or half a character of a text that was cut.
 _REPLY: CodecOptions[dict[str, Any]] = CodecOptions(
@@ -269,4 +272,4 @@ def _may_be_written(error: Exception, answer: Answer) -> bool:
         return True
     if isinstance(error, ServerSelectionTimeoutError):
         return False
-    return isinstance(error, AutoReconnect) or code_of(error) in TRANSIENT
+    return isinstance(error, AutoReconnect) or code_of(error) in TRANSIENT | INTERRUPTED

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from motorctl.core.ingest.model import Decoded, Plan
     from motorctl.core.ingest.writing.send import Answer
 
-__all__ = ["NO_ANSWER", "Writer", "batches", "check_acknowledged", "lost", "serves"]
+__all__ = ["NO_ANSWER", "Writer", "batches", "check_acknowledged", "lost", "once_only", "serves", "unique"]
 
 # `maxWriteBatchSize`, of every server since 3.6.
 MOST_DOCUMENTS = 100_000
@@ -102,6 +102,27 @@ def serves(indexes: Iterable[Mapping[str, Any]], key: Sequence[str]) -> bool:
         and index.get("collation") == usual
         for index in listed
     )
+
+
+def unique(indexes: Iterable[Mapping[str, Any]], key: Sequence[str]) -> bool:
+    """Whether at most one document can have the same values in the fields of a key."""
+    return "_id" in key or any(
+        index.get("unique") and "partialFilterExpression" not in index and set(index["key"]) <= set(key)
+        for index in indexes
+    )
+
+
+def once_only(into: str, kind: str | None, indexes: Iterable[Mapping[str, Any]], plan: Plan) -> str | None:
+    """Say why a batch must not be sent again when no answer came; None where that does no harm.
+
+    `kind` is the collection's type, as `listCollections` has it.
+    """
+    if kind == "timeseries" and plan.mode == "insert":
+        return f"{into} is a time series, in which nothing keeps a record from being there twice"
+    if plan.mode == "delete" and not unique(indexes, plan.key):
+        key = ", ".join(plan.key)
+        return f"no unique index of {into} has {key}: a second delete would take another document"
+    return None
 
 
 class Writer:
