@@ -206,7 +206,7 @@ async def test_a_server_that_is_killed_on_the_way_leaves_no_file(tmp_path: Path)
                     file.write(block)
                     server.kill()
 
-    client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(server.uri)
+    client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(server.uri, serverSelectionTimeoutMS=2000)
     try:
         await client.db.a.insert_many([{"_id": i} for i in range(1000)])
         with pytest.raises(UnreachableError, match="lost on the way: the export is not whole"):
