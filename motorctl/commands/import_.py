@@ -67,7 +67,8 @@ def import_(
     fields in it, or inserts; replace changes what is there and refuses the rest; skip inserts what isn't
     there; delete deletes what is there, counted as updated. A record without its key is refused.
 
-    CSV has a header; dotted names make nested documents. A row has as many cells as the header, or is
+    CSV has a header; dotted names make nested documents. The delimiter is a comma, or a tab, ; or | if the
+    header has those and no comma. A blank line is no record. A row has as many cells as the header, or is
     refused. Without a type, a cell is a number if writing it back gives the same text (007, 1.50 and
     1e5 stay text), quoted or not. Types: auto, string, int32, int64, double, decimal, bool, date,
     date(FORMAT), date(FORMAT, ZONE), date(s), date(ms), objectid, uuid, binary(base64), json. A date
