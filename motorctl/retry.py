@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from motorctl.core.driver import RETRYABLE_CODES
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -22,9 +24,6 @@ T = TypeVar("T")
 
 TOTAL_SECONDS = 60.0
 """No operation is tried again after that long, whatever `--retries` says."""
-
-# mongodb/specifications, retryable-reads.md, "Retryable Error": the server says "again, please".
-RETRYABLE_CODES = frozenset({6, 7, 89, 91, 134, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436})
 
 
 def is_transient(error: BaseException) -> bool:

@@ -17,6 +17,7 @@ from pymongo.errors import (
 )
 
 from motorctl import retry
+from motorctl.core.driver import RETRYABLE_CODES
 from motorctl.diagnostics import Diagnostics
 from motorctl.errors import UsageError
 
@@ -55,7 +56,7 @@ TRANSIENT: list[Callable[[], Exception]] = [
     lambda: AutoReconnect("connection closed"),
     lambda: NotPrimaryError("not primary"),
     lambda: NetworkTimeout("timed out"),
-    *(lambda code=code: OperationFailure("again, please", code) for code in sorted(retry.RETRYABLE_CODES)),
+    *(lambda code=code: OperationFailure("again, please", code) for code in sorted(RETRYABLE_CODES)),
 ]
 FINAL: list[Callable[[], Exception]] = [
     lambda: ServerSelectionTimeoutError("no servers"),

@@ -2,8 +2,8 @@
 
 Motor returns a cursor from `aggregate` and `list_indexes` at once; PyMongo's `AsyncMongoClient` (and
 mongomock-motor, for some) returns a coroutine of one. Core goes through these functions, so that it
-runs on each of them unchanged. `Attempt` is how a caller hands in its policy of trying again. Nothing
-else belongs here.
+runs on each of them unchanged. `Attempt` is how a caller hands in its policy of trying again, and
+`RETRYABLE_CODES` say where that may help. Nothing else belongs here.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from motorctl.client import Collection, Database
+
+RETRYABLE_CODES = frozenset({6, 7, 89, 91, 134, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436})
+"""The server's codes that say "again, please": mongodb/specifications, retryable-reads.md, "Retryable Error"."""
 
 Attempt: TypeAlias = "Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]"
 """Awaits an operation, and may await it again where that helps: only for what may run twice."""

@@ -21,12 +21,12 @@ from pymongo.errors import OperationFailure
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 
+from motorctl.core.driver import RETRYABLE_CODES
 from motorctl.core.ingest.model import Failure, Outcome
 from motorctl.core.ingest.writing import elements
 from motorctl.core.ingest.writing.send import (
     DUPLICATE_KEY,
     NO_ANSWER,
-    TRANSIENT,
     Answer,
     about_documents,
     code_of,
@@ -179,7 +179,7 @@ class Keyed:
         except Exception as error:
             # Where a find isn't allowed or too long, a write may be all right.
             if about_documents(error) or (
-                isinstance(error, OperationFailure) and error.code not in TRANSIENT
+                isinstance(error, OperationFailure) and error.code not in RETRYABLE_CODES
             ):
                 return everything_plain
             raise

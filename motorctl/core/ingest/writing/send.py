@@ -15,6 +15,7 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.errors import AutoReconnect, OperationFailure, ServerSelectionTimeoutError
 
 from motorctl.core import refusals
+from motorctl.core.driver import RETRYABLE_CODES
 from motorctl.core.ingest.model import Failure
 from motorctl.errors import MotorctlError
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = [
     "DUPLICATE_KEY",
     "NO_ANSWER",
-    "TRANSIENT",
     "VALIDATION",
     "Answer",
     "Documents",
@@ -45,8 +45,6 @@ NO_ANSWER = "no answer from the server: it may be written or not"
 # command.
 _SPOILS_A_COMMAND = frozenset({15, 22, 10334})
 # The server was interrupted, and nothing is wrong with the documents (mongodb/specifications,
-# retryable-writes.md, "Determining Retryable Errors").
-TRANSIENT = frozenset({6, 7, 89, 91, 134, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436})
 # LockTimeout, MaxTimeMSExpired, ExceededTimeLimit, CursorKilled, ClientDisconnect, Interrupted: a command that
 # ends so may have done some of its work.
 INTERRUPTED = frozenset({24, 50, 262, 237, 279, 290, 11601})
@@ -255,7 +253,7 @@ def _read(reply: Mapping[str, Any], part: Sequence[int], answer: Answer) -> int 
 def _check_interrupted(reply: Mapping[str, Any]) -> None:
     """Raise for an answer that speaks of the server and not of documents: sending again may help."""
     for entry in (*reply.get("writeErrors", ()), reply.get("writeConcernError", {})):
-        if entry.get("code") in TRANSIENT:
+        if entry.get("code") in RETRYABLE_CODES:
             raise OperationFailure(str(entry.get("errmsg", "interrupted")), entry["code"], dict(entry))
 
 
@@ -272,4 +270,4 @@ def _may_be_written(error: Exception, answer: Answer) -> bool:
         return True
     if isinstance(error, ServerSelectionTimeoutError):
         return False
-    return isinstance(error, AutoReconnect) or code_of(error) in TRANSIENT | INTERRUPTED
+    return isinstance(error, AutoReconnect) or code_of(error) in RETRYABLE_CODES | INTERRUPTED
