@@ -49,6 +49,8 @@ def test_the_fields_of_a_change(cli: Runner) -> None:
             "after": {},
             "status": "planned",
             "blockers": [],
+            "unchecked": [],
+            "commands": [{"create": "users"}],
         },
         {
             "collection": "users",
@@ -59,6 +61,13 @@ def test_the_fields_of_a_change(cli: Runner) -> None:
             "after": {"keys": {"email": 1}, "name": "email_1", "unique": True},
             "status": "planned",
             "blockers": [],
+            "unchecked": [],
+            "commands": [
+                {
+                    "createIndexes": "users",
+                    "indexes": [{"key": {"email": 1}, "name": "email_1", "unique": True}],
+                }
+            ],
         },
     ]
 
@@ -160,7 +169,7 @@ def test_a_text_index_of_somebody_else_is_not_replaced_unasked(cli: Runner, sync
     assert blocked.code == 8
     (change,) = [c for c in blocked.json()["changes"] if c["blockers"]]
     assert (change["name"], change["status"], change["before"]["name"]) == ("title_text", "blocked", "mine")
-    assert "mine of docs is not in the manifest" in change["blockers"][0]
+    assert "mine of docs is not in the manifest" in change["blockers"][0]["message"]
     unasked = cli("schema", "apply", "-", "--prune", stdin=text)
     assert unasked.code == 2
     assert "drop index docs.mine in database" in unasked.stderr
@@ -193,7 +202,7 @@ def test_a_connection_that_stays_lost_is_exit_3_with_a_row_for_each_change(
     failed, skipped = in_json.json()["changes"][1:]
     assert (failed["status"], failed["error"]["code"]) == ("failed", None)
     assert failed["error"]["message"].startswith("the connection was lost: ")
-    assert (skipped["status"], skipped["blockers"]) == ("skipped", ["the connection was lost"])
+    assert (skipped["status"], skipped["blockers"][0]["message"]) == ("skipped", "the connection was lost")
     assert list(sync_db["users"].index_information()) == ["_id_", "email_1"]
 
 
@@ -216,7 +225,10 @@ def test_what_cannot_be_done_stops_everything_before_it_begins(cli: Runner, sync
     assert blocked.code == 8
     (change,) = [c for c in blocked.json()["changes"] if c["blockers"]]
     remedy = "can't be changed in place: copy the documents into a new collection"
-    assert change["blockers"] == [f"capped of log {remedy}", f"size of log {remedy}"]
+    assert [blocker["message"] for blocker in change["blockers"]] == [
+        f"capped of log {remedy}",
+        f"size of log {remedy}",
+    ]
     assert sync_db.list_collection_names() == ["log"]
 
 

@@ -60,15 +60,15 @@ def test_what_no_manifest_mentions_is_never_touched() -> None:
 def test_an_option_that_cannot_be_changed_is_a_blocker() -> None:
     change = one(plan(with_indexes(), wanted(capped=True, size=4096)), "collection")
     assert (change.action, change.status) == ("modify", "blocked")
-    assert change.blockers[0].startswith("capped of users can't be changed in place")
+    assert change.blockers[0].message.startswith("capped of users can't be changed in place")
 
 
 def test_a_view_under_a_collections_name_is_a_blocker() -> None:
     current = {"users": Collection("users", {"viewOn": "people", "pipeline": []})}
     change = one(plan(current, wanted()), "collection")
-    assert change.blockers == (
-        "users is a view, the manifest says a collection: rename or drop the view first",
-    )
+    assert [blocker.message for blocker in change.blockers] == [
+        "users is a view, the manifest says a collection: rename or drop the view first"
+    ]
 
 
 def test_an_option_that_no_manifest_names_stays() -> None:

@@ -7,15 +7,20 @@ document. Files are `motorctl.manifest`'s business, never this package's.
 from __future__ import annotations
 
 from motorctl.core.schema.apply import apply, carry_out
+from motorctl.core.schema.change import Blocker, Change
 from motorctl.core.schema.fetch import dump, fetch
-from motorctl.core.schema.model import Change, Collection, Index, Validator
+from motorctl.core.schema.model import Collection, Index, SearchIndex, Validator
 from motorctl.core.schema.plan import in_sync, plan
+from motorctl.core.schema.server import Server, fetch_server
 from motorctl.core.schema.words import describe, drops, options, row, shown, subject
 
 __all__ = [
+    "Blocker",
     "Change",
     "Collection",
     "Index",
+    "SearchIndex",
+    "Server",
     "Validator",
     "apply",
     "carry_out",
@@ -23,6 +28,7 @@ __all__ = [
     "drops",
     "dump",
     "fetch",
+    "fetch_server",
     "in_sync",
     "options",
     "plan",

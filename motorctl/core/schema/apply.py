@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pymongo.errors import ConnectionFailure, OperationFailure
 
 from motorctl.core.driver import once
 from motorctl.core.refusals import duplicate
 from motorctl.core.schema.catalog import Catalog
-from motorctl.core.schema.model import Change, Index
-from motorctl.core.schema.plan import IN_PLACE
+from motorctl.core.schema.change import Blocker, Change
+from motorctl.core.schema.commands import commands, index_of
 from motorctl.core.schema.rebuild import rebuild
 
 if TYPE_CHECKING:
@@ -44,7 +44,11 @@ async def apply(
     lost = False
     for change in changes:
         if change.status == "planned" and (lost or change.collection in missing):
-            why = "the connection was lost" if lost else f"{change.collection} couldn't be created"
+            why = (
+                Blocker("lost", "the connection was lost")
+                if lost
+                else Blocker("missing", f"{change.collection} couldn't be created")
+            )
             result = replace(change, status="skipped", blockers=(why,))
         else:
             try:
@@ -96,28 +100,12 @@ async def _send(catalog: Catalog, change: Change) -> None:
     match change.kind, change.action:
         case "collection", "create":
             await catalog.create_collection(change.collection, after)
-        case "collection", _:
-            names = ("viewOn", "pipeline", "expireAfterSeconds", "changeStreamPreAndPostImages")
-            wishes = {name: after[name] for name in names if name in after}
-            await catalog.run({"collMod": change.collection, **wishes})
-        case "validator", _:
-            await catalog.run({"collMod": change.collection, **(after or {"validator": {}})})
         case "index", "create":
-            await catalog.create_index(change.collection, _index(after).specification())
-        case "index", "modify":
-            before = change.before or {}
-            wishes = {
-                name: after.get(name, False)
-                for name in sorted(IN_PLACE)
-                if before.get(name) != after.get(name)
-            }
-            await catalog.run({"collMod": change.collection, "index": {"name": change.name, **wishes}})
+            await catalog.create_index(change.collection, index_of(after).specification())
         case "index", "rebuild":
-            await rebuild(catalog, change.collection, _index(after), change.replaces)
+            await rebuild(catalog, change.collection, index_of(after), change.replaces)
         case "index", "drop":
             await catalog.drop_index(change.collection, change.name)
-
-
-def _index(document: Any) -> Index:
-    options = {key: value for key, value in document.items() if key not in ("keys", "name")}
-    return Index(document["keys"], document["name"], options)
+        case _:
+            for command in commands(change):
+                await catalog.run(command)

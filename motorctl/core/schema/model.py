@@ -1,4 +1,4 @@
-"""The nouns of a schema: collections, validators, indexes, and a change to one of them.
+"""The nouns of a schema: collections, validators, indexes and search indexes.
 
 Values here are what somebody wrote or what a server answered, tidied; deciding whether two of them
 mean the same is `compare`'s. Nothing here reads a file or a server.
@@ -57,9 +57,6 @@ CREATION_OPTIONS: dict[str, str] = {
 }
 """Options of `create` a manifest may hold, and the type of each."""
 
-Kind = Literal["collection", "validator", "index"]
-Action = Literal["create", "drop", "modify", "rebuild", "keep"]
-Status = Literal["planned", "in_sync", "unmanaged", "blocked", "applied", "failed", "skipped"]
 Level = Literal["off", "moderate", "strict"]
 ValidationAction = Literal["error", "warn"]
 
@@ -79,11 +76,15 @@ def default_name(keys: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Index:
-    """One index; `name` None says that any name will do."""
+    """One index; `name` None says that any name will do.
+
+    `renamed_from` is the name that it had before: the one of that name is the manifest's own.
+    """
 
     keys: Mapping[str, Any]
     name: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    renamed_from: str | None = None
 
     @classmethod
     def from_server(cls, document: Mapping[str, Any]) -> Index:
@@ -155,13 +156,35 @@ class Validator:
 
 
 @dataclass(frozen=True)
+class SearchIndex:
+    """One index of the server's search, which is another program beside it: Atlas has it, few others do."""
+
+    name: str
+    definition: Mapping[str, Any]
+    type: str = "search"
+
+    def document(self) -> dict[str, Any]:
+        """Write it as a manifest does."""
+        return {"name": self.name, "type": self.type, "definition": dict(self.definition)}
+
+
+@dataclass(frozen=True)
 class Collection:
-    """A collection (or time series, or view) with its options, validator and indexes (never `_id_`)."""
+    """A collection (or time series, or view) with its options, validator and indexes (never `_id_`).
+
+    What is wished: a `validator` with an empty expression must not be there, None is no wish;
+    `absent_indexes` must not be there (by their name, or their keys), nor an `absent` collection itself.
+    `renamed_from` is the name that it had before. `search_indexes` None: nobody has asked.
+    """
 
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
     validator: Validator | None = None
     indexes: tuple[Index, ...] = ()
+    search_indexes: tuple[SearchIndex, ...] | None = None
+    absent_indexes: tuple[Index, ...] = ()
+    absent: bool = False
+    renamed_from: str | None = None
 
     @classmethod
     def from_server(cls, document: Mapping[str, Any], indexes: list[dict[str, Any]]) -> Collection:
@@ -239,41 +262,3 @@ def _relative_to(collation: Mapping[str, Any] | None, index: Index) -> Index:
             index, options={name: value for name, value in index.options.items() if name != "collation"}
         )
     return index
-
-
-@dataclass(frozen=True)
-class Change:
-    """One step from what is there to what should be, or (`keep`) the lack of one.
-
-    `before` and `after` are the object as a manifest writes it. `replaces` names the indexes that
-    can't stay beside a rebuilt one, `unmanaged` those of them that no manifest speaks of. `blockers`
-    says what stands in its way, or why it was skipped.
-    """
-
-    collection: str
-    kind: Kind
-    action: Action
-    name: str
-    before: Mapping[str, Any] | None = None
-    after: Mapping[str, Any] | None = None
-    status: Status = "planned"
-    blockers: tuple[str, ...] = ()
-    replaces: tuple[str, ...] = ()
-    unmanaged: tuple[str, ...] = ()
-    error: Mapping[str, Any] | None = None
-
-    def document(self) -> dict[str, Any]:
-        """Write it for machines; `error` only where it failed."""
-        result: dict[str, Any] = {
-            "collection": self.collection,
-            "kind": self.kind,
-            "action": self.action,
-            "name": self.name,
-            "before": None if self.before is None else dict(self.before),
-            "after": None if self.after is None else dict(self.after),
-            "status": self.status,
-            "blockers": list(self.blockers),
-        }
-        if self.error is not None:
-            result["error"] = dict(self.error)
-        return result

@@ -9,16 +9,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from motorctl.core.schema.change import Blocker, Change
+from motorctl.core.schema.commands import IN_PLACE, commands
 from motorctl.core.schema.compare import VERSIONS, identity, index_facts, same_option, same_query
-from motorctl.core.schema.model import LEVELS, Change, Collection, Index, Validator
+from motorctl.core.schema.model import LEVELS, Collection, Index, Validator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-IN_PLACE = frozenset({"hidden", "expireAfterSeconds"})
-"""Index options that `collMod` changes on any supported server; each other one needs a new index."""
-
-COLLECTION_IN_PLACE = frozenset({"changeStreamPreAndPostImages", "viewOn", "pipeline"})
+_ALWAYS_IN_PLACE = frozenset({"changeStreamPreAndPostImages", "viewOn", "pipeline"})
 
 
 def plan(
@@ -35,7 +34,7 @@ def plan(
         for wanted in desired
         for change in _collection_changes(current.get(wanted.name), wanted, prune=prune)
     ]
-    return sorted(changes, key=_rank)
+    return [replace(change, commands=commands(change)) for change in sorted(changes, key=_rank)]
 
 
 def in_sync(changes: Iterable[Change]) -> bool:
@@ -83,7 +82,12 @@ def _options_change(current: Collection | None, wanted: Collection) -> Change:
             kept,
             action="modify",
             status="blocked",
-            blockers=(f"{name} is a {there}, the manifest says a {asked}: rename or drop the {there} first",),
+            blockers=(
+                Blocker(
+                    "kind",
+                    f"{name} is a {there}, the manifest says a {asked}: rename or drop the {there} first",
+                ),
+            ),
         )
     # An option that no manifest names is left alone: storage and history of a collection are its own.
     differing = [
@@ -94,9 +98,11 @@ def _options_change(current: Collection | None, wanted: Collection) -> Change:
     if not differing:
         return kept
     blockers = tuple(
-        f"{option} of {name} can't be changed in place: copy the documents into a new collection"
+        Blocker(
+            "fixed", f"{option} of {name} can't be changed in place: copy the documents into a new collection"
+        )
         for option in differing
-        if option not in COLLECTION_IN_PLACE and not _is_expiry(option, current, wanted)
+        if option not in _ALWAYS_IN_PLACE and not _is_expiry(option, current, wanted)
     )
     return replace(kept, action="modify", status="blocked" if blockers else "planned", blockers=blockers)
 
@@ -188,11 +194,11 @@ def _in_place_of(foreign: str, change: Change, *, prune: bool) -> Change:
     change = replace(change, unmanaged=(foreign,))
     if prune:
         return change
-    blocker = (
+    message = (
         f"a collection has one text index at most, and {foreign} of {change.collection} is not in the manifest:"
         f" name it there, or let --prune put {change.name} in its place"
     )
-    return replace(change, status="blocked", blockers=(blocker,))
+    return replace(change, status="blocked", blockers=(Blocker("unmanaged", message),))
 
 
 def _facts(index: Index, collation: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 
 from motorctl.core import driver
+from motorctl.core.schema import duplicates
 from motorctl.core.schema.fetch import fetch
 
 if TYPE_CHECKING:
@@ -86,15 +87,10 @@ async def _rehearse(catalog: Catalog, collection: str, new: Index) -> None:
 
 
 async def _look_for_duplicates(catalog: Catalog, collection: str, new: Index) -> None:
-    """Raise what a build would end with when two documents share a unique key.
-
-    May miss some, of arrays in arrays for example: the build finds them. Never takes for duplicates
-    what the server doesn't.
-    """
-    parts = {part for field in new.keys for part in field.split(".")}
-    if not new.options.get("unique") or new.is_text or any(part.isdigit() for part in parts):
+    """Raise what a build would end with when two documents share a unique key."""
+    if not duplicates.can_be_asked(new):
         return
-    stages = _duplicates(list(new.keys), new.options)
+    stages = [*duplicates.stages(list(new.keys), new.options), {"$limit": 1}]
     options = {"collation": new.options["collation"]} if "collation" in new.options else {}
 
     async def first() -> Any:
@@ -106,38 +102,6 @@ async def _look_for_duplicates(catalog: Catalog, collection: str, new: Index) ->
         message = f"E11000 documents of {collection} share a value of the unique index {new.resolved_name}"
         details = {"code": 11000, "codeName": "DuplicateKey", "errmsg": message, "keyValue": values}
         raise DuplicateKeyError(message, 11000, details)
-
-
-def _duplicates(fields: list[str], options: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Write the pipeline that finds one key that documents share."""
-    # An array has an index entry for each of its elements, at any level of a dotted name.
-    paths = list(dict.fromkeys(path for field in fields for path in _prefixes(field)))
-    stages: list[dict[str, Any]] = [
-        {"$match": options.get("partialFilterExpression", {})},
-        # To an index an empty array isn't the null that unwinding makes of it.
-        {"$match": {path: {"$ne": []} for path in paths}},
-        *({"$unwind": {"path": f"${path}", "preserveNullAndEmptyArrays": True}} for path in paths),
-    ]
-    if options.get("sparse"):
-        stages.append({"$match": {"$or": [{field: {"$exists": True}} for field in fields]}})
-    return [
-        *stages,
-        {
-            "$group": {
-                "_id": [{"$ifNull": [f"${field}", None]} for field in fields],
-                "first": {"$min": "$_id"},
-                "last": {"$max": "$_id"},
-            }
-        },
-        # One document may hold a value twice.
-        {"$match": {"$expr": {"$ne": ["$first", "$last"]}}},
-        {"$limit": 1},
-    ]
-
-
-def _prefixes(field: str) -> Iterable[str]:
-    steps = field.split(".")
-    return (".".join(steps[: n + 1]) for n in range(len(steps)))
 
 
 async def _swap(catalog: Catalog, collection: str, new: Index, old: list[dict[str, Any]]) -> None:

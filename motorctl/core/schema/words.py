@@ -11,7 +11,7 @@ from motorctl.core.extjson import to_json_value
 from motorctl.core.schema.compare import same
 
 if TYPE_CHECKING:
-    from motorctl.core.schema.model import Change
+    from motorctl.core.schema.change import Change
 
 SIGNS = {"create": "+", "modify": "~", "drop": "-", "rebuild": "!", "keep": "="}
 
@@ -44,7 +44,9 @@ def describe(change: Change) -> str:
     if change.error is not None:
         return f"failed: {change.error['message']}"
     if change.blockers:
-        return ("skipped: " if change.status == "skipped" else "") + "; ".join(change.blockers)
+        return ("skipped: " if change.status == "skipped" else "") + "; ".join(
+            blocker.message for blocker in change.blockers
+        )
     before, after = change.before or {}, change.after or {}
     match change.action:
         case "create":
