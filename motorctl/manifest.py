@@ -21,6 +21,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from motorctl.core.extjson import ExtendedJSONError, to_bson_values
+from motorctl.core.json_schema import problems
 from motorctl.core.schema import Collection, Index, Validator
 from motorctl.core.schema.model import (
     CREATION_OPTIONS,
@@ -29,7 +30,6 @@ from motorctl.core.schema.model import (
     LEVELS,
     VALIDATION_ACTIONS,
 )
-from motorctl.core.validators import problems
 from motorctl.errors import ManifestError, UsageError
 from motorctl.near import near
 

@@ -9,8 +9,8 @@ import pytest
 from pymongo.errors import OperationFailure
 
 from motorctl.commands.validators import Action, Level
+from motorctl.core.json_schema import problems
 from motorctl.core.schema.model import LEVELS, VALIDATION_ACTIONS
-from motorctl.core.validators import problems
 
 if TYPE_CHECKING:
     from pathlib import Path
