@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
     from motorctl.client import Database
 
+# A shell that starts the tests in the background has them ignore Ctrl-C, and every process that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # A property holds or it doesn't; how long an example takes on a busy machine is not a property.
 hypothesis.settings.register_profile("motorctl", deadline=None)
 hypothesis.settings.load_profile("motorctl")
