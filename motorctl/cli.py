@@ -47,8 +47,10 @@ SECTIONS: Mapping[str, tuple[Entry, ...]] = {
     ),
     "Schema": (
         Entry("schema", "Collections, validators and indexes as code: plan, check, apply.", "schema"),
-        Entry("indexes", "List, create and drop indexes.", "indexes"),
-        Entry("validators", "Show and set the validator of a collection.", "validators"),
+        Entry("indexes", "List, create, hide and drop indexes; watch them being built.", "indexes"),
+        Entry(
+            "validators", "Show, set and try validators; find the documents that violate one.", "validators"
+        ),
     ),
     "Data": (
         Entry("students", "Create, look at and change students.", "students"),

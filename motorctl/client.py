@@ -8,6 +8,7 @@ means, `driver_errors` says. When Motor goes (critical fixes end in May 2027), P
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import time
 import warnings
@@ -15,6 +16,10 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bson.errors import BSONError
+
+# Motor sends each command from a thread, and has five for each core: too few to hide a slow network.
+os.environ.setdefault("MOTOR_MAX_WORKERS", "32")
+
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
 from pymongo import errors as driver
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent

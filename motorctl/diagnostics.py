@@ -72,6 +72,7 @@ class Diagnostics:
         self._secrets = secrets
         self._terminal = is_terminal(stream)
         self._color = self._terminal if color is None else color
+        self._above: Callable[[str], None] | None = None
 
     def note(self, message: str, **fields: Any) -> None:
         """Say something that only `-v` wants to know."""
@@ -143,8 +144,12 @@ class Diagnostics:
         `total` counts in `unit`: "bytes" are shown as such, anything else as numbers.
         """
         if self._terminal and not self._quiet and not self._json:
-            with _drawn(self._stream, self._one_line, title, total, unit, color=self._color) as bar:
-                yield bar
+            with _drawn(self._stream, self._one_line, title, total, unit, color=self._color) as (bar, above):
+                self._above = above
+                try:
+                    yield bar
+                finally:
+                    self._above = None
         else:
             yield _Lines(self, title, total, unit, watched=self._stream.isatty())
 
@@ -174,6 +179,10 @@ class Diagnostics:
             with suppress(OSError, ValueError):
                 self._before()
         try:
+            if self._above is not None:
+                # Below a bar it would be wiped away with it.
+                self._above(text)
+                return
             self._stream.write(text)
             self._stream.flush()
         except (OSError, ValueError):
@@ -237,7 +246,7 @@ def _signals_end_it() -> Iterator[None]:
 @contextmanager
 def _drawn(
     stream: TextIO, shown: Callable[[str], str], title: str, total: float | None, unit: str, *, color: bool
-) -> Iterator[Progress]:
+) -> Iterator[tuple[Progress, Callable[[str], None]]]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -284,7 +293,7 @@ def _drawn(
                     below[:] = [bars.add_task(shown(name), total=total, beside="")]
                 bars.update(below[0], completed=done, beside=shown(text))
 
-        yield Bar()
+        yield Bar(), lambda text: console.out(text, end="")
 
 
 def _redacted(value: Any, secrets: tuple[str, ...]) -> Any:

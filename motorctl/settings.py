@@ -141,6 +141,7 @@ class Settings:
         """Options of the driver's client from the profile, by the driver's names."""
         self.config_path = config
         self._address: Value | None = None
+        self._others: list[Settings] = []
 
     def __getitem__(self, name: str) -> Any:
         return self.values[name].value
@@ -205,7 +206,42 @@ class Settings:
         for name in self.SECRET_OPTIONS & self.driver_options.keys():
             value = self.driver_options[name]
             known += map(str, value.values() if isinstance(value, dict) else [value])
+        known += [secret for other in self._others for secret in other.secrets()]
         return tuple(dict.fromkeys(secret for secret in known if len(secret) >= SHORTEST_SECRET))
+
+    def of_database(self, name: str, source: str) -> Settings:
+        """Return the settings of another database of the same server; `source` is where the name stood."""
+        return self._other({"db": Value(name, source)}, self.driver_options)
+
+    def of_uri(self, uri: str, source: str) -> Settings:
+        """Return the settings of another server, whose database is the one in the connection string, else ours."""
+        name = database_in(uri)
+        address = {"uri": Value(uri, source), "uri_file": Value(None, "default")}
+        # A profile's options are for the profile's server.
+        return self._other(address | ({"db": Value(name, source)} if name else {}), {})
+
+    def of_profile(self, name: str) -> Settings:
+        """Return the settings of another profile: its server and database, whatever was typed for this run.
+
+        What else was typed or stands in the environment keeps its precedence. Raises ConfigurationError.
+        """
+        source = f"profile {name}"
+        file = Value(str(self.config_path), self.values["config"].source)
+        profile, _, options = _profile(self.config_path, file, Value(name, source))
+        values = {
+            option.name: _first(option, {}, {}, profile, name)
+            for option in OPTIONS
+            if option.name in ("uri", "uri_file", "db")
+            or (option.profile and not self.values[option.name].source.startswith(("flag", "environment")))
+        }
+        _choose_address(values, {}, {}, profile)
+        return self._other({**values, "profile": Value(name, source)}, options)
+
+    def _other(self, values: Mapping[str, Value], options: Mapping[str, Any]) -> Settings:
+        other = Settings({**self.values, **values}, options, self.config_path)
+        # What is printed in this run mustn't show the other's passwords either.
+        self._others.append(other)
+        return other
 
     def _find_address(self) -> Value:
         uri, path = self.values["uri"], self.values["uri_file"]

@@ -625,3 +625,102 @@ async def test_large_documents_go_to_the_workers_one_at_a_time(
     assert job.documents == 5
     assert len(most) == 4
     assert max(most) < 11_000_000
+
+
+# ---- the documents of a list
+
+
+def test_a_list_of_ids_of_each_type(cli: Runner, sync_db: SyncDatabase[dict[str, Any]]) -> None:
+    ids: list[Any] = [
+        *(
+            5,
+            Int64(2**40),
+            1.5,
+            "x",
+            ObjectId(),
+            bson.DatetimeMS(10**15),
+            Decimal128("2.50"),
+            None,
+            True,
+            b"\0",
+        ),
+        *({"b": 1, "a": Int64(2)}, {"_id": 7, "id": 8}, Binary(b"\1" * 16, 4), Timestamp(1, 2)),
+        *(math.nan, bson.MinKey(), "é\u2028", bson.DBRef("c", 1)),
+    ]
+    sync_db["c"].insert_many([{"_id": one, "n": n} for n, one in enumerate(ids)])
+    sync_db["c"].insert_one({"_id": "not asked for"})
+    whole = cli("export", "c", "--filter", '{"n": {"$exists": true}}', "--canonical").stdout
+    for key in ("_id", "id"):
+        for canonical in (False, True):
+            lines = [core_json({key: one}, canonical) for one in ids]
+            done = cli("export", "c", "--ids", "-", "--canonical", stdin="".join(lines))
+            assert (done.code, done.stderr) == (0, "")
+            assert sorted(done.stdout.splitlines()) == sorted(whole.splitlines())
+    # What an export wrote is a list too; a value alone is an _id.
+    assert cli("export", "c", "--ids", "-", "--canonical", stdin=whole).stdout.count("\n") == len(ids)
+    alone = cli(
+        "export", "c", "--ids", "-", "--fields", "n", "--format", "csv", stdin='5\n\n"x"\n{"$date": 1e15}\n'
+    )
+    assert alone.code == 2
+    alone = cli("export", "c", "--ids", "-", "--fields", "n", "--format", "csv", stdin='5\n\n"x"\n1.5\n5\n')
+    assert sorted(alone.stdout.split()) == ["0", "2", "3", "n"]
+
+
+def core_json(document: dict[str, Any], canonical: bool) -> str:
+    from motorctl.core import extjson
+
+    return extjson.dumps(document, canonical=canonical).decode() + "\n"
+
+
+def test_ids_that_are_missing_are_counted(
+    cli: Runner, sync_db: SyncDatabase[dict[str, Any]], tmp_path: Path
+) -> None:
+    sync_db["c"].insert_many([{"_id": n, "even": n % 2 == 0} for n in range(2500)])
+    file, out = tmp_path / "ids.ndjson", tmp_path / "out.ndjson"
+    file.write_text("".join(f"{n}\n" for n in range(2400, 5000)) + "2400\n")
+    done = cli("export", "c", "--ids", str(file), "--out", str(out), "-o", "json")
+    assert (done.code, done.json()["exported"], done.json()["missing"]) == (0, 101, 2500)
+    assert "for 2,500 of the 2,601 ids there is no document" in done.stderr
+    some = cli("export", "c", "--ids", str(file), "--filter", '{"even": true}')
+    assert some.stdout.count("\n") == 51
+    assert "no document that fits the filter" in some.stderr
+    file.write_text("")
+    assert (cli("export", "c", "--ids", str(file)).stdout, cli("export", "c", "--ids", str(file)).code) == (
+        "",
+        0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("{x", "line 2 holds no _id"),
+        ('{"a": 1}', "neither _id nor id"),
+        ('{"_id": {"$oid": "5"}}', "line 2 holds no _id"),
+        ("64b1f0c2a1", "line 2 holds no _id"),
+    ],
+)
+def test_a_line_that_is_no_id_is_named(
+    cli: Runner, sync_db: SyncDatabase[dict[str, Any]], tmp_path: Path, line: str, said: str
+) -> None:
+    sync_db["c"].insert_one({"_id": 1})
+    out = tmp_path / "out.ndjson"
+    done = cli("export", "c", "--ids", "-", "--out", str(out), "-o", "json", stdin=f"1\n{line}\n")
+    assert (done.code, done.error()["line"], out.exists()) == (2, 2, False)
+    assert said in done.error()["message"]
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        ["--sort", "a"],
+        ["--limit", "1"],
+        ["--skip", "1"],
+        ["--hint", "_id_"],
+        ["--snapshot"],
+        ["--filter", "-"],
+    ],
+)
+def test_a_list_has_its_own_order(cli: Runner, others: list[str]) -> None:
+    assert cli("export", "c", "--ids", "-", *others, stdin="{}").code == 2
+    assert cli("export", "c", "--ids", "nofile").code == 2

@@ -145,10 +145,69 @@ def test_duplicates_refuse_a_unique_index_and_name_the_field(cli: Runner, sync_d
     assert "one of them {email: a@x.org}" in error["message"]
 
 
-def test_what_the_server_refuses_is_exit_1(cli: Runner) -> None:
-    refused = cli("indexes", "create", "users", "a", "b", "--expire-after-seconds", "5")
+def test_what_no_server_takes_is_exit_1(cli: Runner, sync_db: SyncDatabase) -> None:
+    refused = cli("indexes", "create", "users", "a", "b", "--expire-after-seconds", "5", "-o", "json")
     assert refused.code == 1
-    assert "TTL indexes are single-field" in refused.stderr
+    assert "expireAfterSeconds is for one key" in refused.error()["message"]
+    assert refused.error()["wanted"]["keys"] == {"a": 1, "b": 1}
+    assert sync_db.list_collection_names() == []
+
+
+def test_a_commit_quorum_reaches_the_server(cli: Runner, sync_db: SyncDatabase) -> None:
+    for quorum in ("1", "majority", "votingMembers"):
+        assert cli("indexes", "create", "users", quorum, "--commit-quorum", quorum).code == 0
+    assert len(sync_db["users"].index_information()) == 4
+    for quorum in ("9", "nonsense"):
+        refused = cli("indexes", "create", "users", "a", "--commit-quorum", quorum)
+        assert refused.code == 1
+        assert "index a_1 of users can't be built" in refused.stderr
+
+
+def test_a_connection_that_is_lost_while_it_builds(cli: Runner, sync_db: SyncDatabase) -> None:
+    data = {"failCommands": ["createIndexes"], "closeConnection": True, "namespace": f"{sync_db.name}.users"}
+    with failing(sync_db, data):
+        lost = cli("indexes", "create", "users", "a", "--retries", "1", "-o", "json")
+    error = lost.error()
+    assert (lost.code, error["code"], error["index"]) == (3, "unreachable", "a_1")
+    assert "the connection was lost" in error["message"]
+    assert "motorctl indexes build" in error["hint"]
+
+
+def test_hide_and_unhide(cli: Runner, sync_db: SyncDatabase) -> None:
+    sync_db["users"].create_index("a", unique=True)
+    planned = cli("indexes", "hide", "users", "a_1", "--dry-run", "-o", "json").json()
+    assert (planned["action"], planned["status"]) == ("modify", "planned")
+    assert planned["commands"] == [{"collMod": "users", "index": {"name": "a_1", "hidden": True}}]
+    assert "hidden" not in sync_db["users"].index_information()["a_1"]
+    hidden = cli("indexes", "hide", "users", "a_1", "-o", "json").json()
+    assert (hidden["status"], hidden["before"].get("hidden"), hidden["after"]["hidden"]) == (
+        "applied",
+        None,
+        True,
+    )
+    assert sync_db["users"].index_information()["a_1"]["hidden"] is True
+    again = cli("indexes", "hide", "users", "a_1", "-o", "json")
+    assert (again.code, again.json()["action"], again.json()["status"]) == (0, "keep", "in_sync")
+    assert "a_1 of users is hidden already" in again.stderr
+    shown = cli("indexes", "unhide", "users", "a_1")
+    assert (shown.code, shown.stderr) == (0, "")
+    assert shown.stdout.splitlines()[1].startswith("modify  applied  users       a_1   hidden: ")
+    assert sync_db["users"].index_information()["a_1"].get("hidden", False) is False
+    again = cli("indexes", "unhide", "users", "a_1")
+    assert (again.code, again.stderr) == (0, "index a_1 of users is seen by queries already\n")
+
+
+@pytest.mark.parametrize("verb", ["hide", "unhide"])
+def test_what_cannot_be_hidden(cli: Runner, sync_db: SyncDatabase, verb: str) -> None:
+    sync_db["users"].create_index("a")
+    assert cli("indexes", verb, "users", "_id_").code == 2
+    assert cli("indexes", verb, "users", "nope").code == 5
+    assert cli("indexes", verb, "nobody", "a_1").code == 5
+    with refusing(sync_db, "collMod", 13):
+        refused = cli("indexes", "hide", "users", "a_1")
+    assert (refused.code, "no right to change the indexes of users" in refused.stderr) == (4, True)
+    with refusing(sync_db, "collMod", 72):
+        assert "index a_1 of users can't be changed" in cli("indexes", "hide", "users", "a_1").stderr
 
 
 @pytest.mark.parametrize(
@@ -172,6 +231,7 @@ def test_dry_runs_change_nothing(cli: Runner, sync_db: SyncDatabase) -> None:
     sync_db["users"].create_index("email")
     planned = cli("indexes", "drop", "users", "email_1", "--dry-run", "-o", "json")
     assert (planned.code, planned.json()["action"], planned.json()["status"]) == (0, "drop", "planned")
+    assert planned.json()["commands"] == [{"dropIndexes": "users", "index": "email_1"}]
     assert "email_1" in sync_db["users"].index_information()
 
 
@@ -209,7 +269,12 @@ def test_the_servers_refusal_to_drop(cli: Runner, sync_db: SyncDatabase, code: i
 @contextmanager
 def refusing(db: SyncDatabase, command: str, code: int) -> Iterator[None]:
     """Make the server answer a command on this database's users with an error."""
-    data = {"failCommands": [command], "errorCode": code, "namespace": f"{db.name}.users"}
+    with failing(db, {"failCommands": [command], "errorCode": code, "namespace": f"{db.name}.users"}):
+        yield
+
+
+@contextmanager
+def failing(db: SyncDatabase, data: dict[str, Any]) -> Iterator[None]:
     admin = db.client.admin
     admin.command({"configureFailPoint": "failCommand", "mode": "alwaysOn", "data": data})
     try:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from motorctl import manifest
 from motorctl.core import schema
 from motorctl.errors import ExitCode, ManifestError, UsageError
+from motorctl.manifest.document import Document
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,7 +58,7 @@ WRONG: dict[str, tuple[str, int, int, str, str | None]] = {
     ),
     "collections: {a: {indexes: [{keys: {}}]}}": ("keys", 1, 36, "an index needs at least one key", None),
     "collections: {a: {indexes: [{keys: {b: 0}}]}}": (
-        "b", 1, 40, "a key of an index is 1, -1 or one of 2d, 2dsphere, hashed, text", None,
+        "b", 1, 40, "a key of an index is 1, -1 or a word, not 0", None,
     ),
     "collections: {a: {indexes: [{keys: {b: txt}}]}}": (
         "b", 1, 40, "txt is none of 1, -1, 2d, 2dsphere, hashed, text", "did you mean 'text'?",
@@ -75,7 +76,7 @@ WRONG: dict[str, tuple[str, int, int, str, str | None]] = {
         "unique", 1, 52, 'unique is true or false, not "yes"', None,
     ),
     "collections: {a: {indexes: [{keys: {b: 1}, expireAfterSeconds: -1}]}}": (
-        "expireAfterSeconds", 1, 64, "expireAfterSeconds is from 0 to 2147483647", None,
+        "expireAfterSeconds", 1, 64, "expireAfterSeconds is from 0 to 2147483647, not -1", None,
     ),
     "collections: {a: {indexes: [{keys: {b: 1, c: 1}, expireAfterSeconds: 1}]}}": (
         "expireAfterSeconds", 1, 50, "an index that expires documents has one key", None,
@@ -87,7 +88,7 @@ WRONG: dict[str, tuple[str, int, int, str, str | None]] = {
         "weights", 1, 44, "weights is for text indexes", None,
     ),
     "collections: {a: {indexes: [{keys: {b: 1}, collation: {strength: 2}}]}}": (
-        "collation", 1, 55, "a collation needs a locale", None,
+        "collation", 1, 55, "a collation needs locale", None,
     ),
     "collections: {a: {indexes: [{keys: {b: 1}}, {keys: {c: 1}, name: b_1}]}}": (
         "indexes", 1, 45, "two indexes of a have the name b_1", "give one of them another name",
@@ -122,10 +123,193 @@ WRONG: dict[str, tuple[str, int, int, str, str | None]] = {
     "collections:\n  a: {}\n  b: {}\n  a: {}\n": ("a", 4, 3, "the key a stands twice (first in line 2)", None),
     "collections: {[1]: {}}": ("", 1, 15, "a key is plain text", None),
     "collections: &a {b: *a}": ("b", 1, 18, "this alias holds itself", None),
-    "collections: {a: !!binary aGk=}": ("a", 1, 18, "tag:yaml.org,2002:binary has no meaning in a manifest", None),
+    "collections: {a: !!binary aGk=}": ("a", 1, 18, "!!binary has no meaning in a manifest", None),
     "collections:\n  a: [1\n  b: 2\n": ("", 3, 4, "expected ',' or ']', but got ':'", None),
     "collections:\n\ta: 1\n": ("", 2, 1, "found character '\\t' that cannot start any token", None),
     "a: 1\n---\nb: 2\n": ("", 2, 1, "but found another document", None),
+    # Nesting, tags and merges of YAML.
+    "[" * 500: ("", 1, 91, "nested more than 180 deep", None),
+    "a: " + "{b: " * 400: ("", 1, 357, "nested more than 180 deep", None),
+    "x: &a {b: {<<: *a}}": ("<<", 1, 12, "this alias holds itself", None),
+    "collections: {a: {validator: {<<: 5}}}": ("<<", 1, 31, "<< takes a document or a list of documents", None),
+    "collections: {a: !!python/object/apply:os.system ['x']}": (
+        "a", 1, 18, "!!python/object/apply:os.system has no meaning in a manifest", None,
+    ),
+    "collections: {!!python/name:os.system a: }": (
+        "", 1, 15, "!!python/name:os.system has no meaning in a manifest", None,
+    ),
+    "collections: !!str {a: 1}": ("collections", 1, 14, "!!str has no meaning in a manifest", None),
+    "collections: {a: !Ref b}": ("a", 1, 18, "!Ref has no meaning in a manifest", None),
+    "collections: {a: !!int x}": ("a", 1, 18, "this is no int", None),
+    "collections: {a: {validator: {x: \"\\ud83d\"}}}": (
+        "", 1, 34, "this text holds half of a character (a lone surrogate)", None,
+    ),
+    "collections:\r\n  a:\r\n    sze: 1\r\n": ("sze", 3, 5, "unknown key sze in a collection", "did you mean 'size'?"),
+    # What every server refuses of a collection.
+    "collections: {.a: {}}": (".a", 1, 15, "'.a' can't be the name of a collection of yours", None),
+    "collections: {a.system.b: {}}": (
+        "a.system.b", 1, 15, "'a.system.b' can't be the name of a collection of yours", None,
+    ),
+    f"collections: {{{'x' * 254}: {{}}}}": (
+        "x" * 254, 1, 15, "a collection's name has 253 bytes at most", None,
+    ),
+    "collections: {a: {storageEngine: {}}}": (
+        "storageEngine", 1, 19, "storageEngine: storage stays as the server has it", "leave it out",
+    ),
+    "collections: {a: {capped: true, size: 1125899906842625}}": (
+        "size", 1, 39, "size is from 0 to 1125899906842624, not 1125899906842625", None,
+    ),
+    "collections: {a: {max: 5}}": ("max", 1, 19, "max is for a capped collection", "add capped: true"),
+    "collections: {a: {expireAfterSeconds: 5}}": (
+        "expireAfterSeconds", 1, 19, "expireAfterSeconds of a collection is for time series and clustered ones", None,
+    ),
+    "collections: {a: {timeseries: {}}}": (
+        "timeseries", 1, 31, "timeseries needs timeField", "The field that holds the date of a measurement",
+    ),
+    "collections: {a: {timeseries: {timeField: t, granularty: x}}}": (
+        "granularty", 1, 46, "unknown key granularty in timeseries", "did you mean 'granularity'?",
+    ),
+    "collections: {a: {timeseries: {timeField: t, granularity: minute}}}": (
+        "granularity", 1, 59, "minute is none of seconds, minutes, hours", "did you mean 'minutes'?",
+    ),
+    "collections: {a: {timeseries: {timeField: t.u}}}": (
+        "timeField", 1, 43, "timeField is a field at the top, without a dot", None,
+    ),
+    "collections: {a: {timeseries: {timeField: t, metaField: t}}}": (
+        "metaField", 1, 57, "metaField is another field than _id and the timeField", None,
+    ),
+    "collections: {a: {timeseries: {timeField: t, granularity: hours, bucketRoundingSeconds: 5}}}": (
+        "bucketRoundingSeconds", 1, 66, "granularity and bucketRoundingSeconds exclude each other", None,
+    ),
+    "collections: {a: {timeseries: {timeField: t, bucketMaxSpanSeconds: 5, bucketRoundingSeconds: 6}}}": (
+        "bucketRoundingSeconds", 1, 71, "bucketRoundingSeconds and bucketMaxSpanSeconds are equal", None,
+    ),
+    "collections: {a: {timeseries: {timeField: t, bucketMaxSpanSeconds: 5}}}": (
+        "bucketMaxSpanSeconds", 1, 46,
+        "bucketMaxSpanSeconds stands beside a bucketRoundingSeconds of the same value", None,
+    ),
+    "collections: {a: {timeseries: {timeField: t, granularity: hours, bucketMaxSpanSeconds: 5}}}": (
+        "bucketMaxSpanSeconds", 1, 66, "bucketMaxSpanSeconds of granularity hours is 2592000", None,
+    ),
+    "collections: {a: {timeseries: {timeField: t}, validator: {b: 1}}}": (
+        "validator", 1, 47, "a time series has no validator", None,
+    ),
+    "collections: {a: {timeseries: {timeField: t}, indexes: [{keys: {b: 1}, unique: true}]}}": (
+        "unique", 1, 72, "an index of a time series can't be unique", None,
+    ),
+    "collections: {a: {timeseries: {timeField: t}, indexes: [{keys: {b: text}}]}}": (
+        "keys", 1, 64, "a time series can't have a text index", None,
+    ),
+    "collections: {a: {timeseries: {timeField: t}, indexes: [{keys: {t: 1}, expireAfterSeconds: 1}]}}": (
+        "expireAfterSeconds", 1, 72, "a time series expires by its own expireAfterSeconds, not by an index", None,
+    ),
+    "collections: {a: {clusteredIndex: {key: {_id: 1}}}}": ("clusteredIndex", 1, 35, "clusteredIndex needs unique", "true"),
+    "collections: {a: {clusteredIndex: {key: {_id: 1}, unique: false}}}": (
+        "unique", 1, 59, "a clustered index is unique: true", None,
+    ),
+    "collections: {a: {clusteredIndex: {key: {_id: -1}, unique: true}}}": (
+        "_id", 1, 47, "_id is one of 1, not -1", None,
+    ),
+    "collections: {a: {clusteredIndex: {key: {b: 1}, unique: true}}}": (
+        "b", 1, 42, "unknown key b in key", None,
+    ),
+    "collections: {a: {clusteredIndex: {key: {_id: 1}, unique: true}, capped: true, size: 9}}": (
+        "capped", 1, 66, "clusteredIndex and capped exclude each other", None,
+    ),
+    "collections: {a: {clusteredIndex: {key: {_id: 1}, unique: true, name: n}, indexes: [{keys: {b: 1}, name: n}]}}": (
+        "indexes", 1, 85, "n is the name of the clustered index", None,
+    ),
+    "collections: {a: {changeStreamPreAndPostImages: {enabled: 1}}}": (
+        "enabled", 1, 59, "enabled is true or false, not 1", None,
+    ),
+    "collections: {a: {viewOn: b, validator: {}}}": ("validator", 1, 30, "a view has no validator", None),
+    "collections: {a: {viewOn: a}}": ("viewOn", 1, 27, "the view a shows itself", None),
+    "collections: {a: {viewOn: b}, b: {viewOn: a}}": (
+        "viewOn", 1, 27, "views show each other in a circle: a on b on a", None,
+    ),
+    "collections: {a: {viewOn: b}, b: {state: absent}}": (
+        "viewOn", 1, 27, "b is wanted by the view a and absent", None,
+    ),
+    "collections: {a: {viewOn: ''}}": ("viewOn", 1, 27, "'' can't be the name of a collection", None),
+    "collections: {a: {viewOn: b, pipeline: [{$out: c}]}}": ("$out", 1, 42, "$out can't be in a view", None),
+    "collections: {a: {viewOn: b, pipeline: [{match: {}}]}}": (
+        "pipeline", 1, 41, "a stage of a pipeline is a document with one $ key, for example {$match: {...}}", None,
+    ),
+    "collections: {a: {collation: {locale: en, strength: 6}}}": (
+        "strength", 1, 53, "strength is one of 1, 2, 3, 4, 5, not 6", None,
+    ),
+    "collections: {a: {collation: {locale: en, strength: 1, backwards: true}}}": (
+        "backwards", 1, 56, "backwards needs a strength of 2 or more", None,
+    ),
+    "collections: {a: {collation: {locale: en, strength: 2, caseFirst: upper}}}": (
+        "caseFirst", 1, 56, "caseFirst needs caseLevel, or a strength of 3 or more", None,
+    ),
+    "collections: {a: {collation: {locale: ''}}}": ("locale", 1, 39, "a collation needs a locale", "for example en"),
+    "collections: {a: {collation: {locale: en, version: '57.1'}}}": (
+        "version", 1, 43, "version: the server gives a collation its version", "leave it out",
+    ),
+    "collections: {a: {validator: {$oid: 0123456789abcdef01234567}}}": (
+        "validator", 1, 30, "validator is a document, not a value of type ObjectId", None,
+    ),
+    "collections: {a: {state: absent, capped: true}}": (
+        "capped", 1, 34, "an absent collection has no capped", "leave it out",
+    ),
+    "collections: {a: {state: absnt}}": ("state", 1, 26, "absnt is none of present, absent", "did you mean 'absent'?"),
+    "collections: {a: {renamed_from: a}}": ("renamed_from", 1, 33, "a is renamed from its own name", None),
+    "collections: {a: {renamed_from: b}, b: {state: absent}}": (
+        "renamed_from", 1, 33, "b is in the manifest too, so a can't be renamed from it", None,
+    ),
+    "collections: {a: {renamed_from: b}, c: {renamed_from: b}}": (
+        "renamed_from", 1, 55, "two collections are renamed from b", None,
+    ),
+    "collections: {a: {viewOn: b, renamed_from: c}}": ("renamed_from", 1, 30, "a view has no renamed_from", None),
+    # Indexes among themselves.
+    "collections: {a: {indexes: [{keys: {b: 1}}, {name: b_1, state: absent}]}}": (
+        "indexes", 1, 45, "b_1 is wanted and absent", "leave one of them out",
+    ),
+    "collections: {a: {indexes: [{keys: {b: 1}, name: n}, {keys: {b: 1}, state: absent}]}}": (
+        "indexes", 1, 54, "n is wanted and absent", "leave one of them out",
+    ),
+    "collections: {a: {indexes: [{state: absent}]}}": (
+        "state", 1, 30, "an absent index needs its name or its keys", None,
+    ),
+    "collections: {a: {indexes: [{name: n, state: absent, unique: true}]}}": (
+        "unique", 1, 54, "an absent index has a name or keys, and no unique", "leave it out",
+    ),
+    "collections: {a: {indexes: [{keys: {b: 1}, renamed_from: b_1}]}}": (
+        "renamed_from", 1, 58, "b_1 is renamed from its own name", None,
+    ),
+    "collections: {a: {indexes: [{keys: {b: 1}, renamed_from: c_1}, {keys: {c: 1}}]}}": (
+        "renamed_from", 1, 58, "c_1 is the name of an index that is wanted", None,
+    ),
+    "collections: {a: {indexes: [{keys: {b: 1}, renamed_from: o}, {keys: {c: 1}, renamed_from: o}]}}": (
+        "renamed_from", 1, 91, "two indexes are renamed from o", None,
+    ),
+    "collections: {a: {indexes: [{keys: {b: 1}, renamed_from: o}, {name: o, state: absent}]}}": (
+        "renamed_from", 1, 58, "o is absent, so nothing can be renamed from it", None,
+    ),
+    "collections: {a: {indexes: [{keys: {b: 1}, v: 1}]}}": (
+        "v", 1, 44, "v: the server chooses the format of its indexes", "leave it out",
+    ),
+    "collections: {a: {indexes: [{keys: {b: geoHaystack}}]}}": (
+        "b", 1, 40, "geoHaystack: servers from 5.0 on have no such index; 2d or 2dsphere does its work", None,
+    ),
+    "collections: {a: {indexes: [{keys: {b: 1}, name: motorctl_temporary_x}]}}": (
+        "name", 1, 50, "'motorctl_temporary_x' can't be the name of an index of yours", None,
+    ),
+    f"collections: {{a: {{indexes: [{', '.join(f'{{keys: {{f{n:02}: 1}}}}' for n in range(64))}]}}}}": (
+        "indexes", 1, 29 + 63 * 18, "a collection has 64 indexes at most, the one on _id counted", None,
+    ),
+    "collections: {a: {searchIndexes: [{name: b}]}}": (
+        "searchIndexes", 1, 35, "a search index needs definition",
+        "The search server's definition: mappings, or fields",
+    ),
+    "collections: {a: {searchIndexes: [{definition: {}}, {definition: {}, name: default}]}}": (
+        "searchIndexes", 1, 53, "two search indexes have the name default", "give one of them another name",
+    ),
+    "collections: {a: {searchIndexes: [{definition: {}, type: vector}]}}": (
+        "type", 1, 58, "vector is none of search, vectorSearch", "did you mean 'vectorSearch'?",
+    ),
 }  # fmt: skip
 
 
@@ -164,7 +348,7 @@ def test_a_file_that_is_no_manifest(tmp_path: Path, content: bytes, words: str) 
 
 
 def test_a_path_that_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="is a directory"):
+    with pytest.raises(ManifestError, match="holds no manifest"):
         manifest.load(str(tmp_path))
     with pytest.raises(ManifestError, match="doesn't exist"):
         manifest.load(str(tmp_path / "absent.yaml"))
@@ -224,8 +408,9 @@ def test_anchors_may_be_used_twice() -> None:
     assert first.indexes == second.indexes
 
 
-def test_an_empty_validator_is_none() -> None:
-    assert users("{validator: {}}").validator is None
+def test_an_empty_validator_must_not_be_there() -> None:
+    assert users("{validator: {}}").validator == schema.Validator({})
+    assert users("{}").validator is None
 
 
 def test_the_shipped_manifests_are_good_and_complete() -> None:
@@ -272,4 +457,78 @@ def test_what_is_written_reads_back_the_same(value: dict[str, Any]) -> None:
     # A word before each key keeps `$oid` and its like out: what they stand for is another test's.
     validator = {f"x{key}": item for key, item in value.items()}
     written = manifest.dump_yaml({"a": {"validator": validator}})
-    assert manifest._Document("x", written).value == {"a": {"validator": validator}}
+    assert Document("x", written).value == {"a": {"validator": validator}}
+
+
+def test_a_comment_stands_above_its_value() -> None:
+    document = {"collections": {"users": {"indexes": [{"keys": {"email": 1}}, {"keys": {"b": -1}}]}}}
+    comments: dict[tuple[str | int, ...], str] = {
+        ("collections", "users"): "two\nlines",
+        ("collections", "users", "indexes", 1): "64 kB, never\x85 used # so far",
+    }
+    written = manifest.dump_yaml(document, comments)
+    assert written == (
+        "collections:\n  # two\n  # lines\n  users:\n    indexes:\n      - keys: {email: 1}\n"
+        "      # 64 kB, never\n      #  used # so far\n      - keys: {b: -1}\n"
+    )
+    assert Document("x", written).value == document
+
+
+@given(st.dictionaries(st.text(), PLAIN, min_size=1, max_size=4), st.text())
+def test_comments_change_nothing(value: dict[str, Any], comment: str) -> None:
+    document = {"a": {f"x{key}": item for key, item in value.items()}}
+    comments: dict[tuple[str | int, ...], str] = {("a", key): comment for key in document["a"]}
+    assert Document("x", manifest.dump_yaml(document, comments)).value == document
+
+
+def test_merge_keys_give_what_is_not_there() -> None:
+    first, second = read(
+        "collections: {a: &a {capped: true, size: 100}, b: {<<: [{size: 7, max: 3}, *a], size: 5000}}"
+    )
+    assert first.options == {"capped": True, "size": 100}
+    assert second.options == {"capped": True, "size": 5000, "max": 3}
+
+
+def test_merges_of_merges_cannot_take_all_time() -> None:
+    lines = ["x: &a0 {}"]
+    lines += [f"x{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}" for n in range(1, 12)]
+    assert "more than 100,000 values" in problem("\n".join(lines)).message
+
+
+def test_a_long_list_is_no_schema() -> None:
+    error = problem("[" + "1," * 210_000 + "]")
+    assert "more than 100,000 values" in error.message
+
+
+def test_characters_beyond_16_bits_in_json() -> None:
+    collection = users(json.dumps({"validator": {"a": "\N{GRINNING FACE}"}}))
+    assert collection.validator == schema.Validator({"a": "\N{GRINNING FACE}"})
+
+
+def test_every_state_has_its_word() -> None:
+    (gone,) = read("collections: {a: {state: absent}}")
+    assert gone == schema.Collection("a", absent=True)
+    collection = users(
+        "{state: present, renamed_from: people, searchIndexes: [{definition: {mappings: {dynamic: true}}}],"
+        " indexes: [{keys: {b: 1}, name: n, renamed_from: o, state: present}, {name: p, state: absent},"
+        " {keys: {c: 1}, state: absent}]}"
+    )
+    assert collection.renamed_from == "people"
+    assert collection.search_indexes is not None
+    assert collection.search_indexes[0].document() == {
+        "name": "default",
+        "type": "search",
+        "definition": {"mappings": {"dynamic": True}},
+    }
+    assert collection.indexes == (schema.Index({"b": 1}, "n", {}, "o"),)
+    assert collection.absent_indexes == (schema.Index({}, "p"), schema.Index({"c": 1}))
+    assert users("{}").search_indexes is None
+    assert users("{searchIndexes: []}").search_indexes == ()
+
+
+def test_numbers_may_be_extended_json() -> None:
+    collection = users(
+        '{capped: true, size: {$numberLong: "4096"}, indexes: [{keys: {b: {$numberDecimal: "-1"}}}]}'
+    )
+    assert collection.options["size"] == 4096
+    assert collection.indexes[0].keys == {"b": -1}

@@ -12,8 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from motorctl.core import schema
-from motorctl.core.schema import Change, Collection, Index, Validator, plan
-from motorctl.core.schema.compare import expand_collation, query, same, same_option, shorten_collation
+from motorctl.core.schema import Change, Collection, Index, Server, Validator, plan
+from motorctl.core.schema.compare import (
+    expand_collation,
+    identity,
+    index_facts,
+    query,
+    same,
+    same_option,
+    shorten_collation,
+)
+from motorctl.core.schema.planning.strictness import loosens
 
 EMAIL = Index({"email": 1}, None, {"unique": True})
 
@@ -80,7 +89,25 @@ def test_an_option_that_no_manifest_names_stays() -> None:
     [
         ("size", 1024, 1000, True),
         ("size", 1024, 2000, False),
-        ("size", 4096, 1000, True),
+        ("size", 4096, 1000, False),
+        ("max", 2**31 - 1, 0, True),
+        ("max", None, -1, True),
+        ("max", 5, 0, False),
+        ("expireAfterSeconds", None, "off", True),
+        ("expireAfterSeconds", 60, 60.0, True),
+        ("expireAfterSeconds", 60, "off", False),
+        (
+            "timeseries",
+            {"timeField": "t", "granularity": "minutes", "bucketMaxSpanSeconds": 86400},
+            {"timeField": "t", "bucketMaxSpanSeconds": 86400, "bucketRoundingSeconds": 3600},
+            True,
+        ),
+        (
+            "timeseries",
+            {"timeField": "t", "bucketMaxSpanSeconds": 300, "bucketRoundingSeconds": 300},
+            {"timeField": "t"},
+            False,
+        ),
         ("capped", None, False, True),
         (
             "timeseries",
@@ -222,9 +249,9 @@ def test_what_the_server_fills_in_is_no_difference(server: Index, manifest: Inde
         (Index({"a": 1, "b": 1}, "x"), Index({"b": 1, "a": 1}, "x")),
         (Index({"a": 1}, "x"), Index({"a": -1}, "x")),
         (Index({"a": 1}, "x"), Index({"a": "hashed"}, "x")),
-        (Index({"a": 1}, "x"), Index({"a": 1}, "x", {"unique": True})),
+        (Index({"a": 1}, "x", {"unique": True}), Index({"a": 1}, "x")),
         (Index({"a": 1}, "x"), Index({"a": 1}, "x", {"sparse": True})),
-        (Index({"a": 1}, "x"), Index({"a": 1}, "x", {"expireAfterSeconds": 0})),
+        (Index({"a": 1, "b": 1}, "x", {"hidden": True}), Index({"a": 1}, "x", {"expireAfterSeconds": 0})),
         (Index({"a": 1}, "x", {"expireAfterSeconds": 0}), Index({"a": 1}, "x")),
         (Index({"a": 1}, "x"), Index({"a": 1}, "x", {"collation": {"locale": "en"}})),
         (Index({"a": 1}, "x"), Index({"a": 1}, "x", {"partialFilterExpression": {"a": 1}})),
@@ -393,6 +420,7 @@ OPTIONS = st.fixed_dictionaries(
         "unique": st.booleans(),
         "sparse": st.booleans(),
         "hidden": st.booleans(),
+        "expireAfterSeconds": st.sampled_from([60, 90.0]),
         "collation": st.sampled_from(
             [{"locale": "en"}, {"locale": "simple"}, {"locale": "fr_CA", "strength": 2}]
         ),
@@ -407,21 +435,25 @@ INDEXES = st.builds(
 )
 
 
-def _facts(index: Index) -> Any:
-    from motorctl.core.schema.compare import identity, index_facts
-
-    return identity(index_facts(index.keys, index.options, None))
+def _facts(index: Index, server: Server) -> Any:
+    return identity(index_facts(index.keys, index.options, None), server)
 
 
 def distinct(indexes: list[Index]) -> tuple[Index, ...]:
     """Keep those that a server takes beside each other, as a manifest has to."""
     kept: list[Index] = []
     for index in indexes:
-        if all(index.resolved_name != k.resolved_name and _facts(index) != _facts(k) for k in kept):
+        if len(index.keys) > 1 and "expireAfterSeconds" in index.options:
+            continue
+        # What the oldest server takes, each server takes.
+        mine = _facts(index, OLD)
+        if all(index.resolved_name != k.resolved_name and mine != _facts(k, OLD) for k in kept):
             kept.append(index)
     return tuple(kept)
 
 
+OLD = Server((4, 4))
+SERVERS = st.sampled_from([OLD, Server((5, 0)), Server((6, 0)), Server((8, 0))])
 INDEX_SETS: st.SearchStrategy[tuple[Index, ...]] = st.lists(INDEXES, max_size=5).map(distinct)
 VALIDATORS = st.none() | st.builds(
     Validator,
@@ -438,7 +470,7 @@ def served(collection: Collection) -> dict[str, Collection]:
     return {collection.name: Collection(collection.name, collection.options, collection.validator, indexes)}
 
 
-def carried_out(current: Collection, changes: list[Change]) -> Collection:
+def carried_out(current: Collection, changes: list[Change], server: Server) -> Collection:
     """Do what a server would do, refusing what it would refuse."""
     indexes = {index.resolved_name: index for index in current.indexes}
     validator = current.validator
@@ -460,37 +492,62 @@ def carried_out(current: Collection, changes: list[Change]) -> Collection:
             if change.action != "drop":
                 new = Index(after.pop("keys"), after.pop("name"), after)
                 assert new.resolved_name not in indexes
-                assert _facts(new) not in [_facts(index) for index in indexes.values()]
+                assert _facts(new, server) not in [_facts(index, server) for index in indexes.values()]
                 indexes[new.resolved_name] = new
     return Collection(current.name, current.options, validator, tuple(indexes.values()))
 
 
-@given(COLLECTIONS)
-def test_a_schema_is_in_sync_with_itself(collection: Collection) -> None:
-    assert schema.in_sync(plan(served(collection), [collection], prune=True))
+@given(COLLECTIONS, SERVERS)
+def test_a_schema_is_in_sync_with_itself(collection: Collection, server: Server) -> None:
+    assert schema.in_sync(plan(served(collection), [collection], server=server, prune=True))
 
 
 @settings(max_examples=300)
-@given(COLLECTIONS, COLLECTIONS, st.booleans())
+@given(COLLECTIONS, COLLECTIONS, SERVERS, st.booleans())
 def test_a_plan_that_is_carried_out_leaves_nothing_to_do(
-    before: Collection, after: Collection, prune: bool
+    before: Collection, after: Collection, server: Server, prune: bool
 ) -> None:
     current = served(before)
+    planned = copy.deepcopy((current, after))
     # Without prune an index that stays can stand in the way of none: the wanted ones win.
-    result = carried_out(current["users"], plan(current, [after], prune=prune))
-    again = plan({"users": result}, [after], prune=prune)
+    result = carried_out(current["users"], plan(current, [after], server=server, prune=prune), server)
+    assert (current, after) == planned
+    again = plan({"users": result}, [after], server=server, prune=prune)
     assert [change for change in again if change.action != "keep"] == []
 
 
-@given(COLLECTIONS, COLLECTIONS)
-def test_without_prune_nothing_is_only_dropped(before: Collection, after: Collection) -> None:
-    assert all(change.action != "drop" for change in plan(served(before), [after]))
+@given(COLLECTIONS, COLLECTIONS, SERVERS)
+def test_without_prune_nothing_is_only_dropped(before: Collection, after: Collection, server: Server) -> None:
+    assert all(change.action != "drop" for change in plan(served(before), [after], server=server))
 
 
-@given(COLLECTIONS, COLLECTIONS)
-def test_a_plan_accounts_for_every_wanted_index_once(before: Collection, after: Collection) -> None:
-    changes = [
-        c for c in plan(served(before), [after], prune=True) if c.kind == "index" and c.action != "drop"
-    ]
+@given(COLLECTIONS, COLLECTIONS, SERVERS)
+def test_what_goes_goes_after_what_comes(before: Collection, after: Collection, server: Server) -> None:
+    changes = [c for c in plan(served(before), [after], server=server, prune=True) if c.action != "keep"]
+    indexes = [c.action for c in changes if c.kind == "index" and not (c.after or {}).get("hidden")]
+    rank = {"create": 0, "modify": 0, "rebuild": 1, "drop": 2}
+    assert indexes == sorted(indexes, key=lambda action: rank[action])
+    places = [n for n, change in enumerate(changes) if change.kind == "validator"]
+    for place in places:
+        asked = changes[place].after
+        looser = asked is None or loosens(before.validator, Validator.from_document(asked))
+        others = [n for n, change in enumerate(changes) if change.kind == "index"]
+        assert all(place < n if looser else place > n for n in others)
+
+
+@given(COLLECTIONS, COLLECTIONS, SERVERS)
+def test_each_change_has_its_commands_and_only_a_change_has(
+    before: Collection, after: Collection, server: Server
+) -> None:
+    for change in plan(served(before), [after], server=server, prune=True):
+        assert bool(change.commands) == (change.action != "keep" and not change.blockers)
+
+
+@given(COLLECTIONS, COLLECTIONS, SERVERS)
+def test_a_plan_accounts_for_every_wanted_index_once(
+    before: Collection, after: Collection, server: Server
+) -> None:
+    planned = plan(served(before), [after], server=server, prune=True)
+    changes = [c for c in planned if c.kind == "index" and c.action != "drop"]
     assert len(changes) == len(after.indexes)
     assert len({change.name for change in changes}) == len(changes)

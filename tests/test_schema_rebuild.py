@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,10 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.errors import AutoReconnect, DuplicateKeyError, OperationFailure
 
 from motorctl.core import driver, schema
-from motorctl.core.schema import Change, Collection, Index
-from motorctl.core.schema.catalog import Catalog
-from motorctl.core.schema.rebuild import SCRATCH, _look_for_duplicates
+from motorctl.core.schema import Change, Collection, Index, Server
+from motorctl.core.schema.applying.catalog import Catalog
+from motorctl.core.schema.applying.rebuild import _look_for_duplicates
+from motorctl.core.schema.model import TEMPORARY
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -25,13 +27,16 @@ if TYPE_CHECKING:
 PLAIN = Index({"email": 1}, "email_1")
 UNIQUE = Index({"email": 1}, "email_1", {"unique": True})
 
+WITHOUT_CONVERSION = Server((5, 0))
+"""From 6.0 on an index becomes unique where it is; any server can rebuild it."""
+
 
 def users(*indexes: Index) -> list[Collection]:
     return [Collection("users", {}, None, indexes)]
 
 
 async def bring(db: Database, *indexes: Index, sender: Any = None, **options: Any) -> list[Change]:
-    changes = schema.plan(await schema.fetch(db), users(*indexes), prune=True)
+    changes = schema.plan(await schema.fetch(db), users(*indexes), server=WITHOUT_CONVERSION, prune=True)
     results = await schema.apply(db if sender is None else sender, changes, **options)
     return [change for change in results if change.action != "keep"]
 
@@ -41,14 +46,16 @@ async def there(db: Database) -> list[dict[str, Any]]:
 
 
 class Intercepted:
-    """A database whose commands on `users` go through a function, which may send them."""
+    """A database whose changes to `users` go through a function, which may send them."""
 
     def __new__(cls, db: Database, intercept: Callable[[str, Callable[[], Awaitable[Any]]], Any]) -> Any:
         class Intercepting(type(db)):  # type: ignore[misc]
             async def command(self, command: dict[str, Any]) -> Any:
                 name, target = next(iter(command.items()))
                 send = partial(db.command, command)
-                return await (intercept(name, send) if target == "users" else send())
+                return await (
+                    intercept(name, send) if target == "users" and name != "listIndexes" else send()
+                )
 
         return Intercepting(db.client, db.name)
 
@@ -80,7 +87,8 @@ async def test_a_connection_lost_between_drop_and_build_gives_the_old_index_back
     results = await bring(db, UNIQUE, Index({"b": 1}, "later"), sender=Intercepted(db, script))
     # A new index is built before others are rebuilt.
     assert [(c.name, c.status) for c in results] == [("later", "applied"), ("email_1", "failed")]
-    assert script.commands[-3:] == ["dropIndexes", "createIndexes", "createIndexes"]
+    # Drop, build, put back, and the stand-in goes.
+    assert script.commands[-4:] == ["dropIndexes", "createIndexes", "createIndexes", "dropIndexes"]
     assert results[1].error == {
         "code": None,
         "code_name": "AutoReconnect",
@@ -181,7 +189,6 @@ async def test_ctrl_c_between_drop_and_build_gives_the_old_index_back(db: Databa
     [
         (Index({"a": 1}, "x"), Index({"a": 1}, "x", {"partialFilterExpression": {"a": {"$ne": 3}}})),
         (Index({"a": 1}, "x"), Index({"a": 1, "b": "hashed", "c": "hashed"}, "x")),
-        (Index({"a": 1}, "x"), Index({"$**": 1}, "x", {"unique": True})),
         (Index({"a": "2d"}, "x"), Index({"a": "2d"}, "x", {"bits": 50})),
         (Index({"a": "text"}, "x"), Index({"b": "text"}, "x", {"default_language": "klingon"})),
         (Index({"a": "text"}, "x"), Index({"p": 1, "b": "text"}, "x", {"weights": {"b": 0}})),
@@ -196,7 +203,7 @@ async def test_nothing_is_dropped_for_what_no_server_builds(
     assert (result.action, result.status) == ("rebuild", "failed")
     assert "dropIndexes" not in script.commands
     assert await there(db) == [before.document()]
-    assert not [name for name in await db.list_collection_names() if name.startswith(SCRATCH)]
+    assert not [name for name in await db.list_collection_names() if name.startswith(TEMPORARY)]
 
 
 async def test_a_second_text_index_with_other_keys_takes_its_place(db: Database) -> None:
@@ -210,8 +217,11 @@ async def test_a_second_text_index_with_other_keys_takes_its_place(db: Database)
 async def test_nothing_is_dropped_for_a_key_that_documents_share(db: Database) -> None:
     await db["users"].insert_many([{"email": "a@x.org"}, {"email": "a@x.org"}])
     await bring(db, PLAIN)
-    script = Script(hang_up)
-    (result,) = await bring(db, UNIQUE, sender=Intercepted(db, script))
+
+    async def look() -> None:
+        assert PLAIN.document() in await there(db)
+
+    (result,) = await bring(db, UNIQUE, sender=Watching(db, look))
     assert result.status == "failed"
     assert result.error == {
         "code": 11000,
@@ -219,7 +229,6 @@ async def test_nothing_is_dropped_for_a_key_that_documents_share(db: Database) -
         "message": "E11000 documents of users share a value of the unique index email_1",
         "key_value": {"email": "a@x.org"},
     }
-    assert "dropIndexes" not in script.commands
     assert await there(db) == [PLAIN.document()]
 
 
@@ -265,6 +274,188 @@ async def _refused(db: Database, index: Index) -> bool:
             raise
         return True
     return False
+
+
+class Watching:
+    """A database that is looked at before and after each command that changes `users`."""
+
+    def __new__(cls, db: Database, look: Callable[[], Awaitable[None]]) -> Any:
+        async def intercept(_name: str, send: Callable[[], Awaitable[Any]]) -> Any:
+            await look()
+            result = await send()
+            await look()
+            return result
+
+        return Intercepted(db, intercept)
+
+
+def stages(plan: dict[str, Any]) -> list[str]:
+    plan = plan.get("queryPlan", plan)
+    inner = [plan["inputStage"]] if "inputStage" in plan else plan.get("inputStages", [])
+    return [plan["stage"], *(stage for one in inner for stage in stages(one))]
+
+
+NEAR = {"$geoWithin": {"$centerSphere": [[1, 1], 0.001]}}
+BY_MAIL = {"find": "users", "filter": {"email": "e7"}}
+BY_TWO = {"find": "users", "filter": {"n": {"$gt": 3}}, "sort": {"n": 1, "email": -1}}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "query"),
+    [
+        (PLAIN, UNIQUE, BY_MAIL),
+        (UNIQUE, PLAIN, BY_MAIL),
+        (UNIQUE, Index({"email": 1}, "email_1", {"unique": True, "sparse": True}), BY_MAIL),
+        (UNIQUE, Index({"email": -1}, "email_1", {"unique": True}), BY_MAIL),
+        (UNIQUE, Index({"email": 1}, "by_mail", {"unique": True}), BY_MAIL),
+        (
+            Index({"email": 1}, "x", {"collation": {"locale": "en"}}),
+            Index({"email": 1}, "x", {"collation": {"locale": "en"}, "sparse": True}),
+            {**BY_MAIL, "collation": {"locale": "en"}},
+        ),
+        (
+            Index({"email": 1}, "x"),
+            Index({"email": 1}, "x", {"partialFilterExpression": {"n": {"$gt": 0}}}),
+            {"find": "users", "filter": {"email": "e7", "n": {"$gt": 0}}},
+        ),
+        (Index({"n": 1, "email": -1}, "x"), Index({"n": 1, "email": -1}, "y"), BY_TWO),
+        (
+            Index({"at": 1}, "x"),
+            Index({"at": 1}, "x", {"expireAfterSeconds": 9}),
+            {"find": "users", "filter": {"at": 3}},
+        ),
+        (Index({"email": "hashed"}, "x"), Index({"email": "hashed"}, "y"), BY_MAIL),
+        (
+            Index({"place": "2d"}, "x"),
+            Index({"place": "2d"}, "x", {"bits": 20}),
+            {"find": "users", "filter": {"place": NEAR}},
+        ),
+        (
+            Index({"place": "2dsphere"}, "x"),
+            Index({"place": "2dsphere"}, "y"),
+            {"find": "users", "filter": {"place": NEAR}},
+        ),
+    ],
+)
+async def test_at_each_moment_an_index_serves_the_query(
+    db: Database, before: Index, after: Index, query: dict[str, Any]
+) -> None:
+    documents = [{"email": f"e{n}", "n": n, "at": n, "place": [n / 10, n / 10]} for n in range(50)]
+    await db["users"].insert_many(documents)
+    await bring(db, before)
+    seen: list[str] = []
+
+    async def look() -> None:
+        reply = await db.command({"explain": query, "verbosity": "queryPlanner"})
+        seen.extend(stages(reply["queryPlanner"]["winningPlan"]))
+
+    (result,) = await bring(db, after, sender=Watching(db, look))
+    assert (result.action, result.status, result.error) == ("rebuild", "applied", None)
+    assert await there(db) == [after.document()]
+    assert {"COLLSCAN", "SORT"}.isdisjoint(seen)
+    assert "IXSCAN" in seen
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        Index({"email": 1}, "email_1", {"unique": True, "sparse": True}),
+        Index({"email": 1}, "by_mail", {"unique": True}),
+        Index({"email": -1}, "email_1", {"unique": True}),
+        Index({"email": 1}, "email_1", {"unique": True, "partialFilterExpression": {"email": {"$gt": ""}}}),
+        Index({"email": 1}, "email_1", {"unique": True, "collation": {"locale": "en", "strength": 2}}),
+    ],
+)
+async def test_at_no_moment_a_duplicate_slips_in(db: Database, after: Index) -> None:
+    await db["users"].insert_one({"email": "a@x.org"})
+    await bring(db, UNIQUE)
+    tried = 0
+
+    async def look() -> None:
+        nonlocal tried
+        tried += 1
+        with pytest.raises(DuplicateKeyError):
+            await db["users"].insert_one({"email": "a@x.org"})
+
+    (result,) = await bring(db, after, sender=Watching(db, look))
+    assert (result.action, result.status, result.error) == ("rebuild", "applied", None)
+    assert await there(db) == [after.document()]
+    assert tried >= 4
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (Index({"t": "text"}, "x"), Index({"t": "text"}, "x", {"default_language": "german"})),
+        (Index({"$**": 1}, "x"), Index({"$**": 1}, "y")),
+        (PLAIN, Index({"email": 1}, "email_1", {"sparse": True, "hidden": True})),
+    ],
+)
+async def test_without_a_stand_in_it_is_rebuilt_all_the_same(
+    db: Database, before: Index, after: Index
+) -> None:
+    await bring(db, before)
+    seen: list[int] = []
+
+    async def look() -> None:
+        seen.append(len(await there(db)))
+
+    (result,) = await bring(db, after, sender=Watching(db, look))
+    assert (result.action, result.status) == ("rebuild", "applied")
+    assert await there(db) == [after.document()]
+    assert max(seen) == 1
+
+
+async def test_beside_63_others_there_is_room_for_no_stand_in(db: Database) -> None:
+    others = [Index({f"f{n}": 1}) for n in range(62)]
+    await bring(db, PLAIN, *others)
+    (result,) = await bring(db, UNIQUE, *others)
+    assert (result.action, result.status) == ("rebuild", "applied")
+    assert UNIQUE.document() in await there(db)
+    assert len(await there(db)) == 63
+
+
+async def test_a_stand_in_left_by_another_rebuild_is_replaced(db: Database) -> None:
+    await bring(db, PLAIN)
+    await db["users"].create_index("something_else", name=f"{TEMPORARY}email_1")
+    seen: list[list[str]] = []
+
+    async def look() -> None:
+        seen.append([str(index["keys"]) for index in await there(db)])
+
+    await bring(db, UNIQUE, sender=Watching(db, look))
+    assert ["{'email': 1, 'motorctl_temporary': 1}"] in seen
+    assert await there(db) == [UNIQUE.document()]
+
+
+async def test_an_index_that_another_apply_has_built_meanwhile_is_not_dropped(db: Database) -> None:
+    await bring(db, PLAIN)
+    drops = 0
+
+    async def overtaken(name: str, send: Callable[[], Awaitable[Any]]) -> Any:
+        nonlocal drops
+        reply = await send()
+        if name == "createIndexes" and any(
+            index["name"].startswith(TEMPORARY) for index in await driver.list_indexes(db["users"])
+        ):
+            await db["users"].drop_index("email_1")
+            await db["users"].create_index("email", name="email_1", unique=True)
+        drops += name == "dropIndexes"
+        return reply
+
+    (result,) = await bring(db, UNIQUE, sender=Intercepted(db, overtaken))
+    assert result.status == "applied"
+    assert drops == 1, "the stand-in's"
+    assert await there(db) == [UNIQUE.document()]
+
+
+async def test_collections_of_killed_rehearsals_go_after_an_hour(db: Database) -> None:
+    now = int(time.time())
+    old, new, foreign = f"{TEMPORARY}{now - 3700}_0a1b", f"{TEMPORARY}{now - 60}_0a1b", f"{TEMPORARY}mine"
+    for name in (old, new, foreign):
+        await db.create_collection(name)
+    await bring(db, PLAIN)
+    assert sorted(await db.list_collection_names()) == sorted([new, foreign, "users"])
 
 
 VALUES = st.recursive(

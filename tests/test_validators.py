@@ -1,112 +1,24 @@
-"""`motorctl validators` as a user runs it, and the words a server refuses."""
+"""`motorctl validators` as a user runs it: one collection's validator, and the documents that break it."""
 
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pymongo.errors import OperationFailure
 
 from motorctl.commands.validators import Action, Level
-from motorctl.core.json_schema import problems
 from motorctl.core.schema.model import LEVELS, VALIDATION_ACTIONS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from conftest import Runner
+    from pymongo.collection import Collection
     from pymongo.database import Database
 
     SyncDatabase = Database[dict[str, Any]]
-
-WRONG: list[tuple[dict[str, Any], tuple[str | int, ...], str, str | None]] = [
-    ({"bsonType": "integer"}, ("bsonType",), "integer is no bsonType", "did you mean 'int'?"),
-    ({"bsonType": "boolean"}, ("bsonType",), "boolean is no bsonType", "did you mean 'bool'?"),
-    ({"bsonType": ["int", "flot"]}, ("bsonType", 1), "flot is no bsonType", None),
-    ({"type": "integer"}, ("type",), "integer is no type", "write bsonType: int (or long), or type: number"),
-    ({"type": "objectId"}, ("type",), "objectId is no type", None),
-    ({"bsonType": []}, ("bsonType",), "bsonType takes a type or a list of types", None),
-    ({"bsonType": 5}, ("bsonType",), "bsonType takes a type or a list of types", None),
-    ({"type": "string", "bsonType": "string"}, ("type",), "type and bsonType can't stand in one schema", "keep bsonType"),
-    ({"format": "email"}, ("format",), "format is not supported in $jsonSchema", "write a pattern instead"),
-    ({"$ref": "#/a"}, ("$ref",), "$ref is not supported in $jsonSchema", None),
-    ({"default": 1}, ("default",), "default is not supported in $jsonSchema", None),
-    ({"requird": ["a"]}, ("requird",), "unknown keyword requird in $jsonSchema", "did you mean 'required'?"),
-    ({"$comment": "x"}, ("$comment",), "unknown keyword $comment in $jsonSchema", None),
-    ({"required": []}, ("required",), "required takes a list of names, at least one", None),
-    ({"required": "a"}, ("required",), "required takes a list of names, at least one", None),
-    ({"required": ["a", 1]}, ("required",), "required takes a list of names, at least one", None),
-    ({"required": ["a", "a"]}, ("required", 1), "a stands twice in required", None),
-    ({"enum": []}, ("enum",), "enum takes a list of values, at least one", None),
-    ({"minimum": "1"}, ("minimum",), "minimum takes a number", None),
-    ({"minimum": True}, ("minimum",), "minimum takes a number", None),
-    ({"minLength": -1}, ("minLength",), "minLength takes a whole number, 0 or more", None),
-    ({"minLength": 1.5}, ("minLength",), "minLength takes a whole number, 0 or more", None),
-    ({"pattern": 1}, ("pattern",), "pattern takes a string", None),
-    ({"uniqueItems": 1}, ("uniqueItems",), "uniqueItems takes true or false", None),
-    ({"properties": []}, ("properties",), "properties takes a document of schemas", None),
-    ({"properties": {"a": 1}}, ("properties", "a"), "a schema is a document of keywords", None),
-    ({"properties": {"a": {"type": "int"}}}, ("properties", "a", "type"), "int is no type", None),
-    ({"patternProperties": {"a": {"formt": 1}}}, ("patternProperties", "a", "formt"), "unknown keyword formt in $jsonSchema", None),
-    ({"dependencies": {"a": []}}, ("dependencies", "a"), "dependencies takes a list of names, at least one", None),
-    ({"allOf": []}, ("allOf",), "allOf takes a list of schemas, at least one", None),
-    ({"anyOf": [{}, {"x": 1}]}, ("anyOf", 1, "x"), "unknown keyword x in $jsonSchema", None),
-    ({"not": 1}, ("not",), "not takes a schema", None),
-    ({"items": 1}, ("items",), "items takes a schema or a list of schemas", None),
-    ({"items": [{"bsonType": "x"}]}, ("items", 0, "bsonType"), "x is no bsonType", None),
-    ({"additionalProperties": 1}, ("additionalProperties",), "additionalProperties takes true, false or a schema", None),
-]  # fmt: skip
-
-RIGHT: list[dict[str, Any]] = [
-    {},
-    {"bsonType": ["int", "number", "objectId"], "title": "t", "description": "d"},
-    {"type": ["string", "null"], "enum": [None, 1, {"a": 1}]},
-    {"required": ["a"], "properties": {"a": {}, "required": {"bsonType": "int"}, "bsonType": {"minimum": 1}}},
-    {"minimum": 1, "exclusiveMinimum": True, "maximum": 2.5, "multipleOf": 0.5},
-    {"minLength": 0, "maxLength": 5.0, "pattern": "^a"},
-    {
-        "items": [{"type": "string"}],
-        "additionalItems": False,
-        "uniqueItems": True,
-        "minItems": 1,
-        "maxItems": 2,
-    },
-    {"dependencies": {"a": ["b"], "c": {"required": ["d"]}}, "minProperties": 1, "maxProperties": 9},
-    {
-        "allOf": [{}],
-        "anyOf": [{}],
-        "oneOf": [{}],
-        "not": {"required": ["x"]},
-        "additionalProperties": {"type": "null"},
-    },
-]
-
-
-@pytest.mark.parametrize(("schema", "path", "message", "hint"), WRONG)
-def test_what_a_server_refuses_is_found_before(
-    sync_db: SyncDatabase, schema: dict[str, Any], path: tuple[str | int, ...], message: str, hint: str | None
-) -> None:
-    found = problems({"$jsonSchema": schema})
-    assert [(p.path, p.message) for p in found] == [(("$jsonSchema", *path), message)]
-    if hint is not None:
-        assert found[0].hint == hint
-    with pytest.raises(OperationFailure):
-        sync_db.create_collection("c", validator={"$jsonSchema": schema})
-
-
-@pytest.mark.parametrize("schema", RIGHT)
-def test_what_a_server_takes_is_no_problem(sync_db: SyncDatabase, schema: dict[str, Any]) -> None:
-    assert problems({"$jsonSchema": schema}) == []
-    sync_db.create_collection("c", validator={"$jsonSchema": schema})
-
-
-def test_schemas_inside_a_query_are_found_too() -> None:
-    (problem,) = problems({"$and": [{"a": 1}, {"$or": [{"$jsonSchema": {"x": 1}}]}]})
-    assert problem.path == ("$and", 1, "$or", 0, "$jsonSchema", "x")
-    assert problems({"a": {"$gt": 5}}) == []
-    (bare,) = problems({"bsonType": "object", "properties": {}})
-    assert "under $jsonSchema" in bare.message
 
 
 def test_apply_and_show(cli: Runner, sync_db: SyncDatabase) -> None:
@@ -215,3 +127,176 @@ def test_what_show_prints_apply_takes(cli: Runner, tmp_path: Path, form: str) ->
     file.write_text(file.read_text().replace("moderate", "strict"))
     assert cli("validators", "apply", "users", str(file)).code == 0
     assert cli("validators", "show", "users", "-o", "json").json()["validationLevel"] == "strict"
+
+
+# ---- the documents that are there
+
+GPA = {
+    "$jsonSchema": {
+        "required": ["email"],
+        "properties": {"gpa": {"bsonType": ["int", "double"], "maximum": 4}},
+    }
+}
+
+
+@pytest.fixture
+def students(sync_db: SyncDatabase) -> Collection[dict[str, Any]]:
+    """Thirty documents: every third is too good, the last one has no e-mail."""
+    some = [{"_id": n, "email": f"{n}@x", "gpa": 5 if n % 3 == 0 else 3} for n in range(29)]
+    sync_db["students"].insert_many([*some, {"_id": 29, "gpa": 4}])
+    sync_db.command("collMod", "students", validator=GPA)
+    return sync_db["students"]
+
+
+@pytest.mark.usefixtures("students")
+def test_check_counts_and_lists(cli: Runner) -> None:
+    done = cli("validators", "check", "students", "--limit", "2", "-o", "json")
+    assert done.code == 8
+    assert done.json() == {
+        "collection": "students",
+        "checked": 30,
+        "complete": True,
+        "sampled": False,
+        "violations": 11,
+        "rules": [
+            {"field": "gpa", "rule": "maximum", "count": 10},
+            {"field": "email", "rule": "required", "count": 1},
+        ],
+        "documents": [
+            {"id": n, "violations": [{"field": "gpa", "rule": "maximum", "reason": "is 5, above 4"}]}
+            for n in (0, 3)
+        ],
+    }
+    assert "listed are the first 2" in done.stderr
+    table = cli("validators", "check", "students")
+    assert table.code == 8
+    assert table.stdout.splitlines()[:2] == ["id  violations", "0   gpa is 5, above 4"]
+    assert table.stdout.splitlines()[-1] == "29  email is missing"
+    assert table.stderr.splitlines() == [
+        "gpa: maximum: 10 documents",
+        "email: required: 1 document",
+        "11 of about 30 documents violate the validator",
+    ]
+    none = cli("validators", "check", "students", "--limit", "0", "-o", "json").json()
+    assert (none["violations"], none["documents"]) == (11, [])
+
+
+def test_check_of_what_fits_is_0(cli: Runner, students: Collection[dict[str, Any]]) -> None:
+    students.delete_many({"$or": [{"gpa": 5}, {"email": None}]})
+    done = cli("validators", "check", "students", "-o", "json")
+    assert (done.code, done.json()["violations"], done.json()["documents"]) == (0, 0, [])
+    assert cli("validators", "check", "students", "--all", "-o", "json").json() == []
+
+
+def test_check_with_another_validator(cli: Runner, students: Collection[dict[str, Any]]) -> None:
+    assert cli("validators", "check", "students", "-", stdin='{"gpa": {"$gte": 3}}').code == 0
+    found = cli(
+        "validators", "check", "students", "-", "-o", "json", stdin='{"gpa": {"$lt": 4}, "x": 1}'
+    ).json()
+    assert found["violations"] == 30
+    assert found["documents"][0]["violations"][0]["reason"].startswith("is 5: does not match")
+    wrong = cli("validators", "check", "students", "-", stdin='{"$jsonSchema": {"format": 1}}')
+    assert (wrong.code, "write a pattern" in wrong.stderr) == (2, True)
+    students.database.command("collMod", "students", validator={})
+    without = cli("validators", "check", "students")
+    assert (without.code, "has no validator to check against" in without.stderr) == (2, True)
+    assert cli("validators", "check", "students", "-", stdin="{}").code == 0
+    assert cli("validators", "check", "nope").code == 5
+    assert cli("validators", "try", "nope", "-", stdin="{}").code == 5
+    assert cli("validators", "check", "students", "--all", "--limit", "3").code == 2
+    assert cli("validators", "try", "students", "-", "--all", "--sample", "3", stdin="{}").code == 2
+
+
+@pytest.mark.usefixtures("students")
+@pytest.mark.parametrize("form", ["table", "csv", "markdown", "ndjson", "json"])
+def test_all_lists_each_of_them(cli: Runner, form: str) -> None:
+    done = cli("validators", "check", "students", "--all", "-o", form)
+    assert done.code == 8
+    assert "11 of about 30 documents violate the validator" in done.stderr
+    if form == "json":
+        ids = [row["id"] for row in done.json()]
+    elif form == "ndjson":
+        ids = [json.loads(line)["id"] for line in done.stdout.splitlines()]
+    else:
+        ids = [int(found) for found in re.findall(r"^\W*(\d+)\b", done.stdout, re.MULTILINE)]
+    assert ids == [*range(0, 29, 3), 29]
+
+
+def test_what_is_found_is_exported_mended_and_imported(
+    cli: Runner, students: Collection[dict[str, Any]], tmp_path: Path
+) -> None:
+    listed = cli("validators", "check", "students", "--all", "-o", "ndjson")
+    exported = cli("export", "students", "--ids", "-", stdin=listed.stdout)
+    assert exported.code == 0
+    broken = [json.loads(line) for line in exported.stdout.splitlines()]
+    assert len(broken) == 11
+    file = tmp_path / "mended.ndjson"
+    file.write_text("".join(json.dumps(one | {"gpa": 4, "email": "mended"}) + "\n" for one in broken))
+    done = cli("import", str(file), "--into", "students", "--mode", "merge", "--key", "_id")
+    assert done.code == 0
+    assert cli("validators", "check", "students").code == 0
+    assert students.count_documents({}) == 30
+
+
+@pytest.mark.usefixtures("students")
+def test_try_says_what_is_new(cli: Runner) -> None:
+    text = json.dumps({"$jsonSchema": {"properties": {"gpa": {"maximum": 3}}}})
+    done = cli("validators", "try", "students", "-", "--all", "-o", "json", stdin=text)
+    assert (done.code, done.json()["violations"], done.json()["newly_refused"]) == (8, 11, 0)
+    text = json.dumps({"$jsonSchema": {"required": ["name"]}})
+    done = cli("validators", "try", "students", "-", "--limit", "1", "-o", "json", stdin=text)
+    assert (done.json()["violations"], done.json()["newly_refused"], len(done.json()["documents"])) == (
+        30,
+        19,
+        1,
+    )
+    assert "19 of them fit the present validator" in done.stderr
+    assert "validators check students FILE --all" in done.stderr
+    few = cli("validators", "try", "students", "-", "--sample", "7", "-o", "json", stdin=text)
+    assert few.code == 8
+    facts = few.json()
+    assert (facts["checked"], facts["sampled"], facts["violations"], facts["newly_refused"]) == (
+        7,
+        True,
+        7,
+        None,
+    )
+    assert "7 of a sample of 7 documents" in few.stderr
+    # Nothing was set.
+    assert cli("validators", "show", "students", "-o", "json").json()["validator"] == GPA
+    assert cli("validators", "try", "students", "-", "--all", stdin="{}").code == 0
+
+
+@pytest.mark.usefixtures("students")
+def test_a_time_limit_says_that_not_all_was_looked_at(cli: Runner, sync_db: SyncDatabase) -> None:
+    sync_db.client.admin.command(
+        {"configureFailPoint": "failCommand", "mode": {"times": 1}}
+        | {"data": {"failCommands": ["aggregate"], "errorCode": 50, "namespace": f"{sync_db.name}.students"}}
+    )
+    none = cli("validators", "check", "students", "--max-time", "5", "-o", "json")
+    assert none.code == 3
+    assert (none.json()["complete"], none.json()["checked"]) == (False, None)
+    assert "was over before all of the about 30 documents were looked at" in none.error()["message"]
+    # The documents are found, and the time is over while they are counted.
+    sync_db.client.admin.command(
+        {"configureFailPoint": "failCommand", "mode": {"skip": 2}}
+        | {"data": {"failCommands": ["aggregate"], "errorCode": 50, "namespace": f"{sync_db.name}.students"}}
+    )
+    try:
+        some = cli("validators", "check", "students", "--max-time", "5", "--limit", "3", "-o", "json")
+    finally:
+        sync_db.client.admin.command({"configureFailPoint": "failCommand", "mode": "off"})
+    assert some.code == 8
+    assert (some.json()["complete"], some.json()["violations"], len(some.json()["documents"])) == (
+        False,
+        4,
+        3,
+    )
+    assert "at least 4 documents violate the validator" in some.stderr
+
+
+def test_check_only_reads(cli: Runner, students: Collection[dict[str, Any]]) -> None:
+    before = (list(students.find()), students.options())
+    cli("validators", "check", "students")
+    cli("validators", "try", "students", "-", "--all", stdin='{"x": 1}')
+    assert (list(students.find()), students.options()) == before

@@ -14,6 +14,7 @@ from motorctl.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import BinaryIO
 
     from motorctl.app import App
     from motorctl.core.export import Export
@@ -28,11 +29,12 @@ _server = partial(typer.Option, rich_help_panel="How the server is asked")
 
 
 class Source(NamedTuple):
-    """What is exported, and from which members."""
+    """What is exported, from which members; lines that name the documents."""
 
     name: str
     read_preference: str | None
     assert_exists: bool
+    ids: BinaryIO | None
 
 
 @group.command("export")
@@ -44,6 +46,12 @@ def export(
         Format | None, _text(help="Default: by the file's ending, or by -o; else ndjson.", show_default=False)
     ] = None,
     filter: Annotated[str | None, _which(metavar="JSON|@FILE|-", help="A filter in Extended JSON.")] = None,
+    ids: Annotated[
+        str | None,
+        _which(
+            "--ids", metavar="FILE|-", help="Those that a list names, one _id or document with it a line."
+        ),
+    ] = None,
     projection: Annotated[
         str | None, _which(metavar="JSON|@FILE|-", help="Which fields, as the server takes it.")
     ] = None,
@@ -98,16 +106,19 @@ def export(
     and not before; it is compressed when its name ends with .gz, .zst or .bz2.
     With --out, a collection that isn't there is an error (5).
 
+    A line of --ids is {"_id": ...}, {"id": ...} or an _id alone, in Extended JSON. They are asked for
+    a thousand at a time; what is missing is counted. --filter may narrow them further.
     Without --snapshot, documents that are written meanwhile may be in it or not.
 
     Example:
       motorctl export orders > orders.ndjson
       motorctl export orders --out orders.csv.gz --fields _id,status,amount
       motorctl export orders --filter '{"status": "completed"}' --sort -created_at --limit 10
+      echo '{"_id": 7}' | motorctl export orders --ids -
       motorctl export orders --canonical --snapshot --out backup.ndjson.zst
     """
     from motorctl import arguments
-    from motorctl.core.export import Export, Query, advice, check_columns, compression_of
+    from motorctl.core.export import Export, Query, advice, check_columns, compression_of, open_ids
     from motorctl.core.workers import default_count
 
     app: App = ctx.obj
@@ -124,6 +135,11 @@ def export(
         raise UsageError("--no-header is for CSV")
     if names and projection:
         raise UsageError("--fields and --projection say the same thing: give one of them")
+    if ids is not None and (sort or limit or skip or hint or snapshot or (ids == "-" and filter == "-")):
+        raise UsageError(
+            "--ids: no --sort, --limit, --skip, --hint or --snapshot with it, nor a --filter from stdin too",
+            hint="choose and order the list of ids itself",
+        )
     wanted: dict[str, Any] | None = arguments.document(app, projection, "--projection") or None
     if names:
         wanted = dict.fromkeys(names, 1)
@@ -141,19 +157,22 @@ def export(
     )
     count = default_count() if workers is None else workers
     job = Export(chosen, query, canonical, names, header, compression, count)
-    source = Source(collection, read_preference, assert_exists or path is not None)
     started = time.monotonic()
-    app.run(_to_file(app, source, job, path) if path else _to_stdout(app, source, job))
+    with open_ids(ids, app.stdin) as lines:
+        source = Source(collection, read_preference, assert_exists or path is not None, lines)
+        app.run(_to_file(app, source, job, path) if path else _to_stdout(app, source, job))
     seconds = time.monotonic() - started
     for warning in advice.warnings(collection, job):
         app.diagnostics.warning(warning)
     for note in advice.notes(job):
         app.diagnostics.info(note)
     if path:
+        missing = {} if ids is None else {"missing": job.missing}
         app.output.emit(
             {
                 "collection": collection,
                 "exported": job.documents,
+                **missing,
                 "count_before": job.before,
                 "count_after": job.after,
                 "bytes": job.bytes,
@@ -216,13 +235,14 @@ async def _write(
                 raise NotFoundError(absent, collection=source.name)
             app.diagnostics.warning(absent)
         # How many a filter leaves is known when they have been read, and not before.
-        counted = kind == "collection" and not (job.query.filter or job.query.limit or job.query.skip)
+        part = job.query.filter or job.query.limit or job.query.skip or source.ids is not None
+        counted = kind == "collection" and not part
         job.before = await core.count(collection) if counted else None
         with ExitStack() as stack:
             show = app.diagnostics.progress(f"exporting {source.name}", job.before, unit="documents")
             progress = stack.enter_context(show) if drawn else None
             started = time.monotonic()
-            async with aclosing(core.blocks(collection, job, attempt=app.attempt)) as blocks:
+            async with aclosing(core.blocks(collection, job, ids=source.ids, attempt=app.attempt)) as blocks:
                 async for block in blocks:
                     write(block)
                     if progress:

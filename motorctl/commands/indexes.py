@@ -1,6 +1,7 @@
-"""`motorctl indexes`: list, create and drop indexes, one at a time.
+"""`motorctl indexes`: create, drop, hide and unhide indexes, one at a time.
 
-Reads arguments and shows results; comparing, building and dropping are `core.indexes`'s.
+Reads arguments and shows results; comparing, building and dropping are `core.indexes`'s. `indexes_list`
+and `indexes_build` show what is there and what is being built.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from motorctl.commands.indexes_build import build
+from motorctl.commands.indexes_list import list_
 from motorctl.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -23,40 +26,11 @@ group = typer.Typer(no_args_is_help=True)
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done; change nothing.")]
 CollectionName = Annotated[str, typer.Argument(metavar="COLLECTION", help="The collection.")]
+IndexName = Annotated[str, typer.Argument(metavar="NAME", help="The index, by its name.")]
 
 
-@group.command("list")
-def list_(
-    ctx: typer.Context,
-    collection: Annotated[
-        str | None, typer.Argument(metavar="[COLLECTION]", help="Only this one's.", show_default=False)
-    ] = None,
-) -> None:
-    """List the indexes of a collection, or of all.
-
-    Only reads. An index on which documents expire, or that the planner doesn't see (hidden), says so.
-
-    Example:
-      motorctl indexes list
-      motorctl indexes list users -o json
-    """
-    from motorctl.core import indexes, schema
-    from motorctl.output import Column
-
-    app: App = ctx.obj
-
-    async def read() -> list[dict[str, Any]]:
-        async with app.connect() as db:
-            return await app.attempt(indexes.list_indexes, db, collection)
-
-    rows = app.run(read())
-    if app.output.format in ("json", "ndjson"):
-        app.output.emit(rows, free=True)
-        return
-    shown = [
-        {**row, "keys": schema.shown(row["keys"]), "options": schema.options(row["options"])} for row in rows
-    ]
-    app.output.emit(shown, [Column(name) for name in ("collection", "name", "keys", "options")])
+group.command("list")(list_)
+group.command("build")(build)
 
 
 class DescendingKeys(TyperCommand):
@@ -108,6 +82,15 @@ def create(
     name: Annotated[
         str | None, typer.Option("--name", metavar="NAME", help="Its name, not the one made of its keys.")
     ] = None,
+    commit_quorum: Annotated[
+        str | None,
+        typer.Option(
+            "--commit-quorum",
+            metavar="N|NAME",
+            help="How many members of the replica set have to be ready before the index counts: a number, "
+            "majority, votingMembers (the server's default) or a tag.",
+        ),
+    ] = None,
     dry_run: DryRun = False,
 ) -> None:
     """Create an index, or say that it is there already.
@@ -115,7 +98,9 @@ def create(
     Documents are read, not changed; others go on reading and writing while it is built. A key is a
     field (ascending), -field (descending) or field:kind; -d and -o
     take their value after a space here. An index that is there in another
-    form is never replaced: exit 1. Documents that share a value of a --unique key: exit 6.
+    form is never replaced: exit 1. Documents that share a value of a --unique key: exit 6. One that is
+    being built already is waited for. After Ctrl-C the server goes on building: `indexes build --watch`
+    shows it, `indexes drop` stops it.
 
     Example:
       motorctl indexes create users email --unique --dry-run
@@ -138,17 +123,22 @@ def create(
     wanted = Index(
         indexes.parse_keys(keys), name, {key: value for key, value in options.items() if value is not None}
     )
-    app.run(_create(app, collection, wanted, dry_run=dry_run))
+    quorum = int(commit_quorum) if commit_quorum and commit_quorum.isdecimal() else commit_quorum
+    app.run(_create(app, collection, wanted, quorum, dry_run=dry_run))
 
 
-async def _create(app: App, collection: str, wanted: Index, *, dry_run: bool) -> None:
+async def _create(
+    app: App, collection: str, wanted: Index, quorum: int | str | None, *, dry_run: bool
+) -> None:
+    from motorctl.commands import building
     from motorctl.core import indexes
 
     async with app.connect() as db:
         change = await app.attempt(indexes.plan_one, db, collection, wanted)
         if change.action == "create" and not dry_run:
-            with app.diagnostics.progress(f"building {change.name}"):
-                change = await indexes.create_one(db, change, attempt=app.attempt)
+            with app.diagnostics.progress(f"building {change.name}", 1) as progress:
+                async with building.shown(app, db, progress):
+                    change = await indexes.create_one(db, change, attempt=app.attempt, commit_quorum=quorum)
     if change.action == "keep":
         app.diagnostics.info(f"index {change.name} of {collection} is there already")
     _show(app, change)
@@ -156,14 +146,12 @@ async def _create(app: App, collection: str, wanted: Index, *, dry_run: bool) ->
 
 @group.command("drop")
 def drop(
-    ctx: typer.Context,
-    collection: CollectionName,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The index, by its name.")],
-    dry_run: DryRun = False,
+    ctx: typer.Context, collection: CollectionName, name: IndexName, dry_run: DryRun = False
 ) -> ExitCode | None:
     """Drop an index by its name.
 
-    Queries that used it will read the whole collection; documents stay. Asks first; --yes answers.
+    Queries that used it will read the whole collection; documents stay. One that is still being built
+    is built no longer. Asks first; --yes answers.
     An index that isn't there is exit 5; the index _id_ can't be dropped.
 
     Example:
@@ -183,9 +171,51 @@ async def _drop(app: App, collection: str, name: str, *, dry_run: bool) -> ExitC
             if not app.diagnostics.confirm(f"drop index {name} of {collection} in database {db.name}"):
                 app.diagnostics.info("nothing was dropped")
                 return None
-            change = await indexes.drop_one(db, change, attempt=app.attempt)
+            change = await indexes.change_one(db, change, attempt=app.attempt)
     _show(app, change)
     return None
+
+
+@group.command("hide")
+def hide(ctx: typer.Context, collection: CollectionName, name: IndexName, dry_run: DryRun = False) -> None:
+    """Hide an index from queries, or say that it is hidden already.
+
+    This is how to test whether an index is needed: hide it, watch your queries for a while, then drop
+    it, or unhide it, which takes effect at once. Meanwhile it is kept up to date, and a unique one still
+    refuses duplicates. Its count of operations begins anew. The index _id_ can't be hidden.
+
+    Example:
+      motorctl indexes hide orders user_id_1 --dry-run
+      motorctl indexes hide orders user_id_1
+    """
+    app: App = ctx.obj
+    app.run(_set_hidden(app, collection, name, hidden=True, dry_run=dry_run))
+
+
+@group.command("unhide")
+def unhide(ctx: typer.Context, collection: CollectionName, name: IndexName, dry_run: DryRun = False) -> None:
+    """Let queries use a hidden index again, or say that they do already.
+
+    It was kept up to date meanwhile: nothing is built. Its count of operations begins anew.
+
+    Example:
+      motorctl indexes unhide orders user_id_1
+    """
+    app: App = ctx.obj
+    app.run(_set_hidden(app, collection, name, hidden=False, dry_run=dry_run))
+
+
+async def _set_hidden(app: App, collection: str, name: str, *, hidden: bool, dry_run: bool) -> None:
+    from motorctl.core import indexes
+
+    async with app.connect() as db:
+        change = await app.attempt(indexes.plan_hidden, db, collection, name, hidden=hidden)
+        if change.action == "keep":
+            state = "hidden" if hidden else "seen by queries"
+            app.diagnostics.info(f"index {name} of {collection} is {state} already")
+        elif not dry_run:
+            change = await indexes.change_one(db, change, attempt=app.attempt)
+    _show(app, change)
 
 
 def _show(app: App, change: Change) -> None:

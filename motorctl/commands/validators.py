@@ -1,6 +1,7 @@
 """`motorctl validators`: show and set the validator of one collection.
 
-Reads arguments and shows results; comparing and setting are `core.validators`'s, files `manifest`'s.
+Reads arguments and shows results; comparing and setting are `core.validators`'s, files `manifest`'s. The
+verbs that look at the documents are `validators_check`'s.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from motorctl.commands.schema_options import warn_of_traps
+from motorctl.commands.validators_check import CollectionName, check, try_
 from motorctl.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -32,9 +35,6 @@ class Action(StrEnum):
 
     ERROR = "error"
     WARN = "warn"
-
-
-CollectionName = Annotated[str, typer.Argument(metavar="COLLECTION", help="The collection.")]
 
 
 @group.command("show")
@@ -96,9 +96,14 @@ def apply(
 
     app: App = ctx.obj
     expression, given = manifest.load_validator(file, app.stdin if file == "-" else None)
+    warn_of_traps(app, collection, expression)
     chosen = {"level": level and level.value, "action": action and action.value}
     given |= {name: value for name, value in chosen.items() if value is not None}
     return app.run(_apply(app, collection, expression, given, dry_run=dry_run))
+
+
+group.command("check")(check)
+group.command("try")(try_)
 
 
 async def _apply(

@@ -1,6 +1,7 @@
-"""Indexes: how keys are written on a command line, which ones there are, one more or one fewer.
+"""Indexes: how keys are written on a command line, which ones there are, one more, one fewer, one hidden.
 
-Comparing and building are `schema`'s, so that `indexes create` and `schema apply` agree.
+Comparing and building are `schema`'s, so that `indexes create` and `schema apply` agree. How much an
+index is used is `index_usage`'s.
 """
 
 from __future__ import annotations
@@ -8,10 +9,30 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from motorctl.core import driver
 from motorctl.core.driver import once
-from motorctl.core.schema import Change, Collection, Index, carry_out, describe, fetch, plan, shown
+from motorctl.core.schema import (
+    Change,
+    Collection,
+    Index,
+    apply,
+    carry_out,
+    describe,
+    fetch,
+    fetch_server,
+    plan,
+    shown,
+)
 from motorctl.core.schema.model import INDEX_KINDS
-from motorctl.errors import AuthorizationError, DuplicateKeyError, MotorctlError, NotFoundError, UsageError
+from motorctl.core.schema.planning.commands import commands
+from motorctl.errors import (
+    AuthorizationError,
+    DuplicateKeyError,
+    MotorctlError,
+    NotFoundError,
+    UnreachableError,
+    UsageError,
+)
 from motorctl.near import near
 
 if TYPE_CHECKING:
@@ -80,10 +101,13 @@ async def list_indexes(db: Database, collection: str | None = None) -> list[dict
 async def plan_one(db: Database, collection: str, wanted: Index) -> Change:
     """Compare one wanted index with what is there: `create`, or `keep` when it is there already.
 
-    Raises a plain error when another index has its name or its keys: that one isn't replaced.
+    For one that is still being built it is `create`: the server then waits for that build. Raises a plain
+    error when another index has its name or its keys (that one isn't replaced), or the server can't
+    have such an index.
     """
     there = (await fetch(db, {collection})).get(collection) or Collection(collection)
-    changes = plan({collection: there}, [Collection(collection, {}, None, (wanted,))])
+    desired = Collection(collection, {}, None, (wanted,))
+    changes = plan({collection: there}, [desired], server=await fetch_server(db))
     change = next(one for one in changes if one.kind == "index" and one.after is not None)
     if change.action in ("rebuild", "modify"):
         existing = change.before or {}
@@ -95,12 +119,25 @@ async def plan_one(db: Database, collection: str, wanted: Index) -> Change:
             existing=existing,
             wanted=change.after,
         )
+    if change.blockers:
+        raise MotorctlError(
+            describe(change), hint=change.blockers[0].hint, collection=collection, wanted=change.after
+        )
     return change
 
 
-async def create_one(db: Database, change: Change, *, attempt: Attempt = once) -> Change:
-    """Build what `plan_one` found missing. Raises DuplicateKeyError when documents share a unique key's value."""
-    result = await carry_out(db, change, attempt=attempt)
+async def create_one(
+    db: Database, change: Change, *, attempt: Attempt = once, commit_quorum: int | str | None = None
+) -> Change:
+    """Build what `plan_one` found missing; `commit_quorum` is the server's option of that name.
+
+    Raises DuplicateKeyError when documents share a unique key's value.
+    """
+    (result,) = await apply(db, [change], attempt=attempt, commit_quorum=commit_quorum)
+    return _done(result)
+
+
+def _done(result: Change) -> Change:
     if result.error is not None:
         raise _error(result)
     return result
@@ -121,6 +158,10 @@ def _error(change: Change) -> MotorctlError:
             value=values,
             **details,
         )
+    if facts["code"] is None:
+        return UnreachableError(
+            message, hint="`motorctl indexes build` shows whether the server goes on building", **details
+        )
     if facts["code"] == 13:
         return AuthorizationError(f"no right to change the indexes of {collection}: {message}", **details)
     if facts["code"] in (85, 86):
@@ -129,36 +170,71 @@ def _error(change: Change) -> MotorctlError:
             hint=f"motorctl indexes list {collection}; drop the one that is in the way first",
             **details,
         )
-    return MotorctlError(
-        f"index {name} of {collection} can't be {'dropped' if change.action == 'drop' else 'built'}: {message}",
-        **details,
-    )
+    deed = {"drop": "dropped", "modify": "changed"}.get(change.action, "built")
+    return MotorctlError(f"index {name} of {collection} can't be {deed}: {message}", **details)
 
 
 async def plan_drop(db: Database, collection: str, name: str) -> Change:
-    """Find the index to drop. Raises UsageError for `_id_`, NotFoundError when it isn't there."""
+    """Find the index to drop: also one that is still being built, whose build ends then.
+
+    Raises UsageError for `_id_`, NotFoundError when it isn't there.
+    """
     if name == "_id_":
         raise UsageError(f"the index _id_ of {collection} can't be dropped", hint="every collection has it")
+    try:
+        index = await _find(db, collection, name)
+    except NotFoundError:
+        being_built = await _find_unfinished(db, collection, name)
+        if being_built is None:
+            raise
+        index = being_built
+    change = Change(collection, "index", "drop", name, index.document())
+    return replace(change, commands=commands(change))
+
+
+async def plan_hidden(db: Database, collection: str, name: str, *, hidden: bool) -> Change:
+    """Compare whether queries see an index with whether they should: `modify`, or `keep` when it is so.
+
+    Raises UsageError for `_id_`, NotFoundError when it isn't there, or not yet.
+    """
+    if name == "_id_":
+        raise UsageError(
+            f"the index _id_ of {collection} can't be hidden", hint="queries always see it, as do updates"
+        )
+    index = await _find(db, collection, name)
+    others = {key: value for key, value in index.options.items() if key != "hidden"}
+    wanted = replace(index, options={**others, "hidden": True} if hidden else others)
+    change = Change(collection, "index", "keep", name, index.document(), wanted.document(), "in_sync")
+    if index.options.get("hidden", False) == hidden:
+        return change
+    change = replace(change, action="modify", status="planned")
+    return replace(change, commands=commands(change))
+
+
+async def _find(db: Database, collection: str, name: str) -> Index:
     there = (await fetch(db, {collection})).get(collection)
     if there is None:
         raise _no_collection(collection)
     for index in there.indexes:
         if index.name == name:
-            return Change(collection, "index", "drop", name, index.document())
+            return index
     raise NotFoundError(
         f"collection {collection} has no index {name}",
-        hint=f"motorctl indexes list {collection}",
+        hint=f"motorctl indexes list {collection}; `motorctl indexes build` shows those being built",
         collection=collection,
         index=name,
     )
 
 
-async def drop_one(db: Database, change: Change, *, attempt: Attempt = once) -> Change:
-    """Drop what `plan_drop` found; it may be gone already."""
-    result = await carry_out(db, change, attempt=attempt)
-    if result.error is not None:
-        raise _error(result)
-    return result
+async def _find_unfinished(db: Database, collection: str, name: str) -> Index | None:
+    """Find an index that is still being built: the server lists it as if it were there."""
+    listed = (Index.from_server(one) for one in await driver.list_indexes(db[collection]))
+    return next((index for index in listed if index.name == name), None)
+
+
+async def change_one(db: Database, change: Change, *, attempt: Attempt = once) -> Change:
+    """Do what `plan_drop` or `plan_hidden` found; an index to drop may be gone already."""
+    return _done(await carry_out(db, change, attempt=attempt))
 
 
 def _no_collection(name: str) -> NotFoundError:

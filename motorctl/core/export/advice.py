@@ -19,6 +19,9 @@ def warnings(name: str, job: Export) -> Iterator[str]:
     """Yield what may be missing from the finished export of a collection."""
     if job.partial:
         yield f"{job.partial:,} documents have fields that no column shows: name the columns with --fields"
+    if job.missing:
+        fitting = " that fits the filter" if job.query.filter else ""
+        yield f"for {job.missing:,} of the {job.asked:,} ids there is no document{fitting}"
     if job.before is None or job.after is None or job.query.snapshot:
         return
     if job.before != job.after:

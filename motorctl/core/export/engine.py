@@ -8,6 +8,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, NamedTuple
 
 from motorctl.core.driver import once
+from motorctl.core.export.ids import batches_of
 from motorctl.core.export.model import SAMPLE, Block, Style
 from motorctl.core.export.read import raw_batches
 from motorctl.core.export.table import merged
@@ -15,7 +16,7 @@ from motorctl.core.export.text import block, heading, pieces, sampled
 from motorctl.core.workers import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 
     from motorctl.client import Collection
     from motorctl.core.driver import Attempt
@@ -45,14 +46,22 @@ class _Call(NamedTuple):
     after: bytes
 
 
-async def blocks(collection: Collection, export: Export, *, attempt: Attempt = once) -> AsyncGenerator[bytes]:
+async def blocks(
+    collection: Collection, export: Export, *, ids: Iterable[bytes] | None = None, attempt: Attempt = once
+) -> AsyncGenerator[bytes]:
     """Yield the text of an export, about a batch at a time, and count in `export` what was yielded.
 
+    `ids` are lines that name the documents (see `read_ids`); without them it is all that the query finds.
     A text that isn't compressed ends with a line end. `attempt` awaits the first batch, and may do so again.
-    Raises what `raw_batches` and `block` raise, and `MotorctlError` when a worker process dies.
+    Raises what `batches_of`, `raw_batches` and `block` raise, and `MotorctlError` when a worker process dies.
     """
+    source = (
+        raw_batches(collection, export.query, attempt=attempt)
+        if ids is None
+        else batches_of(collection, export, ids, attempt=attempt)
+    )
     async with (
-        aclosing(raw_batches(collection, export.query, attempt=attempt)) as batches,
+        aclosing(source) as batches,
         aclosing(_calls(batches, export)) as calls,
         aclosing(_texts(calls, export.workers)) as texts,
     ):

@@ -76,7 +76,8 @@ class Export:
 
     `documents` counts what was written, `bytes` its text (compressed, if it is to be), `partial` the
     documents that had more fields than columns. `columns` are the names of the CSV columns, and what was in
-    them. `before` and `after` are how many the server said that there are.
+    them. `before` and `after` are how many the server said that there are. Of the `asked` ones of a list of
+    `_id`s, `missing` are not there.
     """
 
     format: Format = "ndjson"
@@ -92,3 +93,5 @@ class Export:
     columns: dict[str, Column] = field(default_factory=dict)
     before: int | None = None
     after: int | None = None
+    asked: int = 0
+    missing: int = 0

@@ -6,11 +6,11 @@ document. Files are `motorctl.manifest`'s business, never this package's.
 
 from __future__ import annotations
 
-from motorctl.core.schema.apply import apply, carry_out
+from motorctl.core.schema.applying.apply import apply, carry_out
 from motorctl.core.schema.change import Blocker, Change
 from motorctl.core.schema.fetch import dump, fetch
 from motorctl.core.schema.model import Collection, Index, SearchIndex, Validator
-from motorctl.core.schema.plan import in_sync, plan
+from motorctl.core.schema.planning.plan import in_sync, plan
 from motorctl.core.schema.server import Server, fetch_server
 from motorctl.core.schema.words import describe, drops, options, row, shown, subject
 

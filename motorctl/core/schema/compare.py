@@ -10,13 +10,30 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bson.datetime_ms import DatetimeMS
 from bson.decimal128 import Decimal128
 from bson.regex import Regex
 
+from motorctl.core.schema.server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_NEWEST = Server()
 _MAX_SECONDS = 2**31 - 1
+_UNLIMITED = 2**31 - 1
+
+OFF = "off"
+"""What `expireAfterSeconds` of a collection is when nothing expires."""
+
+BUCKETING: dict[str, tuple[int, int]] = {
+    "seconds": (3600, 60),
+    "minutes": (86_400, 3600),
+    "hours": (2_592_000, 86_400),
+}
+"""The granularities of a time series: the seconds that a bucket spans, and to how many it begins."""
 
 DEFAULT_INDEX_OPTIONS: dict[str, Any] = {
     "unique": False,
@@ -32,6 +49,9 @@ DEFAULT_INDEX_OPTIONS: dict[str, Any] = {
     "max": 180,
 }
 """What an index is when nobody says; the server adds some of these to what it was sent."""
+
+UNCOLLATED = frozenset({"text", "2d"})
+"""Kinds of keys that know no collation but the simple one, and don't take over their collection's."""
 
 VERSIONS = frozenset({"textIndexVersion", "2dsphereIndexVersion"})
 """Formats that older servers chose by themselves: compared only where a manifest names them."""
@@ -64,6 +84,12 @@ def whole(value: Any) -> Any:
         if value.is_integer():
             return int(value)
     return int(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def seconds(value: Any) -> int | None:
+    """Write a time to live as servers keep it: a whole number, cut; the longest for NaN. None is none."""
+    number = whole(value)
+    return None if number is None else min(int(number), _MAX_SECONDS)
 
 
 def literal(value: Any) -> Any:
@@ -175,40 +201,63 @@ def shorten_creation_options(options: Mapping[str, Any]) -> dict[str, Any]:
             if key != "v" and not (key == "name" and value == "_id_")
         }
     if "timeseries" in result:
-        series = dict(result["timeseries"])
-        if series.get("granularity") in (None, "seconds") and series.get("bucketMaxSpanSeconds") == 3600:
-            series.pop("granularity", None)
-        if "granularity" in series or series.get("bucketMaxSpanSeconds") == 3600:
-            series.pop("bucketMaxSpanSeconds", None)
-        result["timeseries"] = series
+        result["timeseries"] = _shorten_series(result["timeseries"])
+    if result.get("max") == _UNLIMITED:
+        del result["max"]
     return {name: value for name, value in result.items() if value is not False}
 
 
+def _shorten_series(series: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(series)
+    if bucketing(result) in BUCKETING.values():
+        name = next(name for name, spans in BUCKETING.items() if spans == bucketing(result))
+        for key in ("granularity", "bucketMaxSpanSeconds", "bucketRoundingSeconds"):
+            result.pop(key, None)
+        return result if name == "seconds" else {**result, "granularity": name}
+    result.pop("granularity", None)
+    return result
+
+
+def bucketing(series: Mapping[str, Any]) -> tuple[int, int]:
+    """Say how a time series fills its buckets: the seconds that one spans, and to how many it begins."""
+    default = BUCKETING.get(series.get("granularity") or "seconds", BUCKETING["seconds"])
+    # Servers before 6.3 add the span to the granularity that it follows from.
+    span = int(series.get("bucketMaxSpanSeconds") or default[0])
+    return span, int(series.get("bucketRoundingSeconds") or (default[1] if span == default[0] else span))
+
+
 def same_option(name: str, current: Any, desired: Any) -> bool:
-    """Tell whether a collection has a creation option as wished."""
-    if name == "collation":
-        return expand_collation(current) == expand_collation(desired)
-    if name == "capped":
-        return bool(current) == bool(desired)
-    if name == "size" and current is not None:
-        # Servers before 6.2 round a capped size up to a multiple of 256 (and at least 4096 before 5.0).
-        return bool(0 <= current - desired < 256 or (current == 4096 and desired < 4096))
-    if name == "clusteredIndex" and isinstance(current, Mapping) and isinstance(desired, Mapping):
-        shortened = shorten_creation_options({name: desired})[name]
-        return same_query(current, shortened)
-    if name in ("timeseries", "changeStreamPreAndPostImages") and isinstance(desired, Mapping):
-        given = {key: value for key, value in desired.items() if not _is_default(name, key, value)}
-        actual = {key: value for key, value in (current or {}).items() if not _is_default(name, key, value)}
-        return same_query(given, actual)
-    return same(current, desired)
+    """Tell whether a collection has a creation option as wished; None is none."""
+    match name:
+        case "collation":
+            return expand_collation(current) == expand_collation(desired)
+        case "capped":
+            return bool(current) == bool(desired)
+        case "size" if current is not None and desired is not None:
+            # Servers before 6.2 round the size of a capped collection up to a multiple of 256.
+            return bool(0 <= current - desired < 256)
+        case "max":
+            return _limit(current) == _limit(desired)
+        case "expireAfterSeconds":
+            return bool(_expiry(current) == _expiry(desired))
+        case "clusteredIndex" if isinstance(current, Mapping) and isinstance(desired, Mapping):
+            one, other = (shorten_creation_options({name: value})[name] for value in (current, desired))
+            return same_query(one, other)
+        case "timeseries" if isinstance(current, Mapping) and isinstance(desired, Mapping):
+            return same_query(_shorten_series(current), _shorten_series(desired))
+        case "changeStreamPreAndPostImages":
+            return bool((current or {}).get("enabled")) == bool((desired or {}).get("enabled"))
+        case _:
+            return same(current, desired)
 
 
-def _is_default(option: str, key: str, value: Any) -> bool:
-    return (option, key, value) in (
-        ("timeseries", "granularity", "seconds"),
-        ("timeseries", "bucketMaxSpanSeconds", 3600),
-        ("changeStreamPreAndPostImages", "enabled", False),
-    )
+def _limit(value: Any) -> int:
+    number = int(value or 0)
+    return number if 0 < number < _UNLIMITED else _UNLIMITED
+
+
+def _expiry(value: Any) -> Any:
+    return None if value in (None, OFF) else whole(value)
 
 
 def index_facts(
@@ -219,29 +268,41 @@ def index_facts(
     `collation` is the collection's own, which an index takes over unless it names one.
     """
     text = {name for name, kind in keys.items() if kind == "text"}
+    binary = not UNCOLLATED.isdisjoint(kind for kind in keys.values() if isinstance(kind, str))
     weights = dict.fromkeys(text, 1) | dict(options.get("weights", {}))
     facts = {
         # The order of text fields among themselves is lost in the server, and means nothing.
         "keys": literal([[name, kind] for name, kind in keys.items() if name not in text]),
         "text": (next((n for n, name in enumerate(keys) if name in text), None), sorted(weights.items())),
-        "collation": literal(expand_collation(options.get("collation", None if text else collation))),
+        "collation": literal(expand_collation(options.get("collation", None if binary else collation))),
         "partialFilterExpression": query(options.get("partialFilterExpression")),
         "wildcardProjection": _projection(options.get("wildcardProjection")),
-        "expireAfterSeconds": whole(options.get("expireAfterSeconds")),
+        "expireAfterSeconds": seconds(options.get("expireAfterSeconds")),
     }
+    defaults = DEFAULT_INDEX_OPTIONS.items()
     return facts | {
-        name: literal(options.get(name, default)) for name, default in DEFAULT_INDEX_OPTIONS.items()
+        name: bool(options.get(name)) if default is False else literal(options.get(name, default))
+        for name, default in defaults
     }
 
 
 def _projection(value: Any) -> Any:
+    """Reduce a wildcard's projection: MongoDB 5.0 keeps it in documents within documents, and with `_id`."""
+    return None if value is None else {"_id": False, **dict(_paths(value, ""))}
+
+
+def _paths(value: Any, path: str) -> Iterator[tuple[str, bool]]:
     if isinstance(value, Mapping):
-        return {key: _projection(item) for key, item in value.items()}
-    return None if value is None else bool(value)
+        for key, item in value.items():
+            yield from _paths(item, f"{path}.{key}" if path else key)
+    else:
+        yield path, bool(value)
 
 
-def identity(facts: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Take what servers from 5.0 tell indexes apart by: two with the same can't be in one collection."""
+def identity(facts: Mapping[str, Any], server: Server = _NEWEST) -> tuple[Any, ...]:
+    """Take what a server tells indexes apart by: two with the same can't be in one collection."""
+    # Before 5.0 keys and collation are all.
+    options: Iterable[str] = ("partialFilterExpression", "wildcardProjection", "unique", "sparse")
     return tuple(
-        facts[name] for name in ("keys", "text", "collation", "partialFilterExpression", "unique", "sparse")
+        facts[name] for name in ("keys", "text", "collation", *(options if server.at_least(5) else ()))
     )

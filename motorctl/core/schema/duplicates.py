@@ -9,9 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from motorctl.core.schema.model import Index
+
+_OWN = "motorctl_"
+"""How the names begin of the fields that the stages add to documents on their way."""
 
 
 def can_be_asked(index: Index) -> bool:
@@ -23,30 +26,104 @@ def can_be_asked(index: Index) -> bool:
 def stages(fields: list[str], options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Write the stages whose result is a document for each key that several documents share.
 
-    `_id` is the list of the key's values; `first` and `last` are two of the documents' `_id`s.
+    `_id` is the list of the key's values, `count` how often it stands in documents, `arrays` whether it
+    stands in an array of one of them (a document may hold it twice then). Other fields aren't promised.
     """
-    # An array has an index entry for each of its elements, at any level of a dotted name.
-    paths = list(dict.fromkeys(path for field in fields for path in _prefixes(field)))
-    result: list[dict[str, Any]] = [
-        {"$match": options.get("partialFilterExpression", {})},
-        # To an index an empty array isn't the null that unwinding makes of it.
-        {"$match": {path: {"$ne": []} for path in paths}},
-        *({"$unwind": {"path": f"${path}", "preserveNullAndEmptyArrays": True}} for path in paths),
-    ]
-    if options.get("sparse"):
-        result.append({"$match": {"$or": [{field: {"$exists": True}} for field in fields]}})
     return [
-        *result,
+        *_entries(fields, options),
         {
             "$group": {
-                "_id": [{"$ifNull": [f"${field}", None]} for field in fields],
+                "_id": _key(fields),
+                "count": {"$sum": 1},
+                "arrays": {
+                    "$max": {"$or": [{"$gte": [f"${_at(n)}", 0]} for n in range(len(_paths(fields)))]}
+                },
                 "first": {"$min": "$_id"},
                 "last": {"$max": "$_id"},
             }
         },
         # One document may hold a value twice.
         {"$match": {"$expr": {"$ne": ["$first", "$last"]}}},
+        {"$addFields": {"_id": {"$slice": ["$_id", len(fields)]}}},
     ]
+
+
+def stages_without_arrays(fields: list[str], options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Write what `stages` does for a collection that holds no array in these fields.
+
+    It reads nothing but them: an index that has them answers it alone.
+    """
+    return [
+        {"$match": options.get("partialFilterExpression", {})},
+        {"$group": {"_id": [_value(field) for field in fields], "count": {"$sum": 1}}},
+        {"$match": {"count": {"$gt": 1}}},
+    ]
+
+
+def holders(
+    fields: list[str], options: Mapping[str, Any], values: Sequence[Any], limit: int
+) -> list[dict[str, Any]]:
+    """Write the stages whose result are the `_id`s of documents that hold a key which `stages` found."""
+    # A superset that an index gives: null is left out, for to a query it isn't quite what it is to an index.
+    near = {
+        field: {"$eq": value}
+        for field, value in zip(fields, values, strict=True)
+        if value is not None and value != []
+    }
+    exact = {"$eq": [{"$slice": [_key(fields), len(fields)]}, {"$literal": list(values)}]}
+    return [
+        {"$match": near},
+        *_entries(fields, options),
+        {"$match": {"$expr": exact}},
+        {"$group": {"_id": "$_id"}},
+        {"$sort": {"_id": 1}},
+        {"$limit": limit},
+    ]
+
+
+def _entries(fields: list[str], options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Write the stages that make of each document as many as the index has entries of it."""
+    # An array has an index entry for each of its elements, at any level of a dotted name.
+    paths = _paths(fields)
+    result: list[dict[str, Any]] = [{"$match": options.get("partialFilterExpression", {})}]
+    for n, path in enumerate(paths):
+        if path in fields:
+            # To an index an empty array isn't the null that unwinding makes of it.
+            result.append({"$addFields": {_empty(fields, path): {"$eq": [f"${path}", []]}}})
+        unwind = {"path": f"${path}", "includeArrayIndex": _at(n), "preserveNullAndEmptyArrays": True}
+        result.append({"$unwind": unwind})
+    inner = [path for path in paths if any(field.startswith(f"{path}.") for field in fields)]
+    if inner:
+        # An index doesn't look into an array in an array; an expression does.
+        result.append({"$match": {"$expr": {"$not": [{"$or": [{"$isArray": f"${p}"} for p in inner]}]}}})
+    if options.get("sparse"):
+        there = [{field: {"$exists": True}} for field in fields]
+        result.append({"$match": {"$or": [*there, *({_empty(fields, field): True} for field in fields)]}})
+    return result
+
+
+def _key(fields: list[str]) -> list[Any]:
+    """Write the key of an entry: its values, and which of them are an empty array."""
+    empty = [f"${_empty(fields, field)}" for field in fields]
+    values = [{"$cond": [mark, [], _value(field)]} for field, mark in zip(fields, empty, strict=True)]
+    return [*values, *empty]
+
+
+def _value(field: str) -> dict[str, Any]:
+    # What is missing is null to an index; what is `undefined` isn't.
+    return {"$cond": [{"$eq": [{"$type": f"${field}"}, "missing"]}, None, f"${field}"]}
+
+
+def _empty(fields: list[str], field: str) -> str:
+    return f"{_OWN}empty_{fields.index(field)}"
+
+
+def _at(n: int) -> str:
+    return f"{_OWN}at_{n}"
+
+
+def _paths(fields: list[str]) -> list[str]:
+    return list(dict.fromkeys(path for field in fields for path in _prefixes(field)))
 
 
 def _prefixes(field: str) -> Iterable[str]:

@@ -1,16 +1,20 @@
 """Reads what a database's schema is: `listCollections` once, `listIndexes` for each collection at once.
 
-Only reads: a user with the role `read` can do it.
+Only reads: a user with the role `read` can do it. An index that is still being built isn't there yet.
 """
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from pymongo.errors import OperationFailure
 
 from motorctl.core import driver
 from motorctl.core.extjson import to_json_value
-from motorctl.core.schema.model import Collection
+from motorctl.core.schema.applying.catalog import NAMESPACE_NOT_FOUND
+from motorctl.core.schema.model import TEMPORARY, Collection, SearchIndex
 
 if TYPE_CHECKING:
     from collections.abc import Collection as Names
@@ -21,32 +25,106 @@ if TYPE_CHECKING:
 _AT_ONCE = 16
 """Commands under way at a time: enough to hide the network, too few to crowd out others."""
 
+_FEW = 100
+"""So many names are asked for by name: they and their options fit into one answer."""
 
 _NOBODYS = ("system.", "motorctl_")
 """How the names begin of collections that no schema speaks of: the server's, and what this tool keeps."""
 
+_NO_SEARCH = frozenset({59, 115, 31082, 40324, 6047401})
+"""What a server without search answers: no such command, stage or service, or only on Atlas."""
 
-async def fetch(db: Database, names: Names[str] | None = None) -> dict[str, Collection]:
-    """Read the collections of these names, or all but the server's and our own, with their indexes."""
-    documents = [
-        document
-        for document in await driver.list_collections(db)
-        if (not document["name"].startswith(_NOBODYS) if names is None else document["name"] in names)
-    ]
-    gate = asyncio.Semaphore(_AT_ONCE)
 
-    async def read(document: dict[str, Any]) -> Collection:
+async def fetch(
+    db: Database, names: Names[str] | None = None, *, search: bool = False
+) -> dict[str, Collection]:
+    """Read the collections of these names, or all but the server's and our own, with their indexes.
+
+    With `search` also the search indexes, where the server has them; else they are None. A collection
+    that is dropped meanwhile is left out.
+    """
+    documents = await _collections(db, names)
+    # Who waits for a connection of the pool may run into its time-out.
+    options: Any = db.client.options
+    gate = asyncio.Semaphore(min(_AT_ONCE, options.pool_options.max_pool_size or _AT_ONCE))
+    real = (document["name"] for document in documents if document.get("type") != "view")
+    searching = (
+        search and (one := next(real, None)) is not None and await _search_indexes(db, one) is not None
+    )
+
+    async def read(document: dict[str, Any]) -> Collection | None:
         if document.get("type") == "view":
             return Collection.from_server(document, [])
         async with gate:
-            return Collection.from_server(document, await driver.list_indexes(db[document["name"]]))
+            indexes = await _indexes(db, document["name"])
+            found = await _search_indexes(db, document["name"]) if searching else None
+        if indexes is None:
+            return None
+        collection = Collection.from_server(document, indexes)
+        return collection if found is None else replace(collection, search_indexes=found)
 
     collections = await asyncio.gather(*(read(document) for document in documents))
-    return {collection.name: collection for collection in sorted(collections, key=lambda one: one.name)}
+    present = [collection for collection in collections if collection is not None]
+    return {collection.name: collection for collection in sorted(present, key=lambda one: one.name)}
+
+
+async def _collections(db: Database, names: Names[str] | None) -> list[dict[str, Any]]:
+    if names is None:
+        return [
+            document
+            for document in await driver.list_collections(db)
+            if not document["name"].startswith(_NOBODYS)
+        ]
+    if len(names) <= _FEW:
+        wanted = {"name": {"$in": sorted(names)}}
+        reply = await db.command({"listCollections": 1, "filter": wanted, "cursor": {"batchSize": _FEW}})
+        if not reply["cursor"]["id"]:
+            found: list[dict[str, Any]] = reply["cursor"]["firstBatch"]
+            return found
+    return [document for document in await driver.list_collections(db) if document["name"] in names]
+
+
+async def _indexes(db: Database, name: str) -> list[dict[str, Any]] | None:
+    """List a collection's indexes but those still being built; None when it is gone.
+
+    The bare command costs a third of a cursor, and 64 indexes, the most that there are, fit into its
+    answer.
+    """
+    try:
+        reply = await db.command({"listIndexes": name, "includeBuildUUIDs": True})
+    except OperationFailure as error:
+        if error.code == NAMESPACE_NOT_FOUND:
+            return None
+        raise
+    return [document for document in reply["cursor"]["firstBatch"] if "buildUUID" not in document]
+
+
+async def _search_indexes(db: Database, name: str) -> tuple[SearchIndex, ...] | None:
+    """List a collection's search indexes; None where the server has none."""
+    try:
+        cursor = await driver.aggregate(db[name], [{"$listSearchIndexes": {}}])
+        return tuple(
+            [
+                SearchIndex(one["name"], one["latestDefinition"], one.get("type", "search"))
+                async for one in cursor
+            ]
+        )
+    except OperationFailure as error:
+        if error.code in _NO_SEARCH:
+            return None
+        raise
 
 
 def dump(current: Mapping[str, Collection]) -> dict[str, Any]:
-    """Write what is there as a manifest's document, in relaxed Extended JSON and in the order of names."""
-    document = {"collections": {name: current[name].document() for name in sorted(current)}}
+    """Write what is there as a manifest's document, in relaxed Extended JSON and in the order of names.
+
+    What an interrupted rebuild has left over is left out.
+    """
+    document = {"collections": {name: _lasting(current[name]).document() for name in sorted(current)}}
     plain: dict[str, Any] = to_json_value(document)
     return plain
+
+
+def _lasting(collection: Collection) -> Collection:
+    lasting = (one for one in collection.indexes if not one.resolved_name.startswith(TEMPORARY))
+    return replace(collection, indexes=tuple(lasting))

@@ -15,6 +15,7 @@ from motorctl.core.schema.compare import (
     identity,
     index_facts,
     same,
+    seconds,
     shorten_collation,
     shorten_creation_options,
     whole,
@@ -69,6 +70,10 @@ LEVELS: tuple[Level, ...] = get_args(Level)
 VALIDATION_ACTIONS: tuple[ValidationAction, ...] = get_args(ValidationAction)
 
 
+TEMPORARY = "motorctl_temporary_"
+"""How the names begin of what a rebuild makes for a while: indexes that stand in for others, collections to try on."""
+
+
 def default_name(keys: Mapping[str, Any]) -> str:
     """Name an index as drivers do: `status_1_created_at_-1`."""
     return "_".join(f"{name}_{whole(kind)}" for name, kind in keys.items())
@@ -100,7 +105,9 @@ class Index:
         if "collation" in options:
             options["collation"] = shorten_collation(options["collation"])
         if "expireAfterSeconds" in options:
-            options["expireAfterSeconds"] = whole(options["expireAfterSeconds"])
+            options["expireAfterSeconds"] = seconds(options["expireAfterSeconds"])
+        # MongoDB 4.4 keeps the 1 that it was sent for true.
+        options |= {name: bool(options[name]) for name in options if INDEX_OPTIONS[name] == "boolean"}
         kept = {
             name: value
             for name, value in options.items()
@@ -116,12 +123,17 @@ class Index:
     def is_text(self) -> bool:
         return "text" in self.keys.values()
 
+    @property
+    def is_wildcard(self) -> bool:
+        return not self.is_text and any(name.split(".")[-1] == "$**" for name in self.keys)
+
     def named(self, name: str) -> Index:
         return replace(self, name=name)
 
     def specification(self) -> dict[str, Any]:
-        """Write the document that `createIndexes` takes."""
-        return {"key": dict(self.keys), "name": self.resolved_name, **self.options}
+        """Write the document that `createIndexes` takes: without a false, which old servers may not know."""
+        given = {name: value for name, value in self.options.items() if value is not False}
+        return {"key": dict(self.keys), "name": self.resolved_name, **given}
 
     def document(self) -> dict[str, Any]:
         """Write it as a manifest does, with its name."""
@@ -145,6 +157,11 @@ class Validator:
     expression: Mapping[str, Any]
     level: Level = "strict"
     action: ValidationAction = "error"
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Validator:
+        """Take what `document` writes."""
+        return cls(document["validator"], document["validationLevel"], document["validationAction"])
 
     def document(self) -> dict[str, Any]:
         """Write the three options of `create` and `collMod`."""

@@ -1,4 +1,4 @@
-"""A change in words, for people: what it is about and what differs. Pure; machines read the documents."""
+"""A change in words, for people: what it is about, what differs, what stands in its way. Pure; machines read the documents."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from bson import ObjectId
+
 from motorctl.core.extjson import to_json_value
 from motorctl.core.schema.compare import same
 
 if TYPE_CHECKING:
-    from motorctl.core.schema.change import Change
+    from collections.abc import Iterable
+
+    from motorctl.core.schema.change import Blocker, Change
 
 SIGNS = {"create": "+", "modify": "~", "drop": "-", "rebuild": "!", "keep": "="}
 
@@ -20,11 +24,15 @@ _LONGEST = 60
 
 
 def row(change: Change) -> dict[str, str]:
-    """Write a change as a line of a table: what happens, to what, and what differs."""
+    """Write a change as a line of a table: what happens, to what, and what differs.
+
+    What blocks it has room below the table: see `obstacles`.
+    """
+    blocked = change.status == "blocked"
     return {
         "change": f"{SIGNS[change.action]} {change.action}",
         "object": subject(change),
-        "detail": describe(change),
+        "detail": "; ".join(filter(None, ("blocked", _deed(change)))) if blocked else describe(change),
     }
 
 
@@ -33,6 +41,8 @@ def subject(change: Change) -> str:
     match change.kind:
         case "index":
             return f"index {change.collection}.{change.name}"
+        case "search_index":
+            return f"search index {change.collection}.{change.name}"
         case "validator":
             return f"validator of {change.collection}"
         case _:
@@ -40,13 +50,52 @@ def subject(change: Change) -> str:
 
 
 def describe(change: Change) -> str:
-    """Say what a change does: the new object, or each value that differs."""
+    """Say what became of a change or what is in its way, else what it does."""
     if change.error is not None:
         return f"failed: {change.error['message']}"
     if change.blockers:
         return ("skipped: " if change.status == "skipped" else "") + "; ".join(
             blocker.message for blocker in change.blockers
         )
+    return _deed(change)
+
+
+def obstacles(changes: Iterable[Change]) -> list[str]:
+    """Write what blocks each change, and what nobody has looked for, as lines; none where nothing does."""
+    plan = list(changes)
+    blocked = [(one, blocker) for one in plan if one.status == "blocked" for blocker in one.blockers]
+    lines: list[str] = []
+    for position, (change, blocker) in enumerate(blocked):
+        lines.append(f"blocked: {subject(change)}: {blocker.message}")
+        lines += [f"  {sample}" for sample in _samples(blocker)]
+        following = blocked[position + 1][1].hint if position + 1 < len(blocked) else None
+        if blocker.hint and blocker.hint != following:
+            lines.append(f"  hint: {blocker.hint}")
+    return lines + [f"not checked: {sentence}" for change in plan for sentence in change.unchecked]
+
+
+def as_sent(changes: Iterable[Change]) -> list[str]:
+    """Write the commands of changes as lines, each of one command in Extended JSON below what it is for.
+
+    What the server can't do has none that could be sent.
+    """
+    lines: list[str] = []
+    for change in changes:
+        if change.commands and all(blocker.ignorable for blocker in change.blockers):
+            lines.append(f"{subject(change)}:")
+            lines += [f"  {_json(command)}" for command in change.commands]
+    return lines
+
+
+def drops(change: Change) -> list[str]:
+    """Name what a change takes away, as `subject` does."""
+    if change.action == "drop":
+        return [subject(change)]
+    return [subject(replace(change, name=name)) for name in change.unmanaged]
+
+
+def _deed(change: Change) -> str:
+    """Say what a change does: the new object, or each value that differs."""
     before, after = change.before or {}, change.after or {}
     match change.action:
         case "create":
@@ -54,15 +103,33 @@ def describe(change: Change) -> str:
         case "drop" | "keep":
             return _object(change.kind, before)
         case _:
+            renamed = [f"renamed from {name}" for name in _old_names(change)]
             first = [f"drops {_listed(change)} before it is built"] if change.replaces else []
-            return "; ".join([*_differences(before, after), *first])
+            return "; ".join([*renamed, *_differences(before, after), *first])
 
 
-def drops(change: Change) -> list[str]:
-    """Name what a change takes away that no manifest speaks of, as `subject` does."""
-    if change.action == "drop":
-        return [subject(change)]
-    return [subject(replace(change, name=name)) for name in change.unmanaged]
+def _old_names(change: Change) -> Iterator[str]:
+    for command in change.commands:
+        if "renameCollection" in command:
+            yield str(command["renameCollection"])
+
+
+def _samples(blocker: Blocker) -> Iterator[str]:
+    """Name documents: in one line by their ids alone, else each with its rules, or a value with those that share it."""
+    alone = [sample["id"] for sample in blocker.samples if sample.keys() == {"id"}]
+    if alone:
+        yield _ids(alone)
+    for sample in blocker.samples:
+        if sample.get("rules"):
+            yield f"{_ids([sample['id']])}: {'; '.join(map(str, sample['rules']))}"
+        elif "rules" in sample:
+            yield _ids([sample["id"]])
+        elif "value" in sample:
+            yield f"{shown(sample['value'])} ({sample['count']}): {_ids(sample['ids'])}"
+
+
+def _ids(ids: Iterable[Any]) -> str:
+    return "_id " + ", ".join(str(one) if isinstance(one, ObjectId) else shown(one) for one in ids)
 
 
 def _listed(change: Change) -> str:
@@ -110,5 +177,9 @@ def shown(value: Any) -> str:
     elif isinstance(value, str):
         text = value
     else:
-        text = json.dumps(to_json_value(value), ensure_ascii=False)
+        text = _json(value)
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(to_json_value(value), ensure_ascii=False)

@@ -17,9 +17,9 @@ from motorctl.core.driver import aggregate
 from motorctl.core.ingest.model import Failure, Outcome
 from motorctl.core.ingest.writing import elements
 from motorctl.core.ingest.writing.keyed import State, freshest, no_counterpart
-from motorctl.core.ingest.writing.rules import rules
 from motorctl.core.ingest.writing.send import VALIDATION, failure
 from motorctl.core.ingest.writing.unique import Unique, UnknownValueError, known
+from motorctl.core.rules import rules
 from motorctl.core.schema import fetch
 
 if TYPE_CHECKING:
