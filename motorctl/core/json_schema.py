@@ -338,7 +338,7 @@ def _known(value: Any) -> Hashable:
         case _ if _is_number(value):
             return "number", str(_plain(value)) if _plain(value).is_nan() else _plain(value)
         case _:
-            return type(value).__name__, value if isinstance(value, str | bytes) else repr(value)
+            return type(value).__name__, value if type(value) in (str, bytes) else repr(value)
 
 
 def _in_pattern(pattern: str, place: tuple[str | int, ...], *, at_key: bool = False) -> Iterator[Problem]:
