@@ -17,7 +17,7 @@ import typer.main
 from typer._click import exceptions as click  # Typer's own copy of Click: see pyproject.toml on its version
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
-from motorctl import __version__, settings
+from motorctl import __version__, redaction, settings
 from motorctl.app import App, Streams
 from motorctl.diagnostics import Diagnostics
 from motorctl.errors import ExitCode, MotorctlError, UsageError
@@ -135,7 +135,7 @@ class Run:
         """The secrets of each connection string that is typed or in the environment."""
         given = [self._typed("uri", "--uri", "")]
         given += [self.environ.get(variable) for variable in settings.BY_NAME["uri"].environment]
-        return tuple(secret for uri in given if uri for secret in settings.secrets_in(str(uri)))
+        return tuple(secret for uri in given if uri for secret in redaction.secrets_in(str(uri)))
 
     def _typed(self, name: str, flag: str, variable: str) -> Any:
         """Find a global option even where parsing stopped before it."""

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from motorctl.errors import MotorctlError, UsageError
-from motorctl.settings import redact
+from motorctl.redaction import redact
 from motorctl.text import printable, printable_json
 
 if TYPE_CHECKING:

@@ -135,7 +135,7 @@ def test_a_dumb_terminal_gets_no_colour(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize("terminal", [False, True])
 @pytest.mark.parametrize("text", [URI, f"the server refused {SECRET}", f"{SECRET!r}", f"at {URI}: {SECRET}"])
 def test_no_secret_reaches_stderr(as_json: bool, terminal: bool, text: str) -> None:
-    from motorctl.settings import secrets_in
+    from motorctl.redaction import secrets_in
 
     stream = Terminal() if terminal else io.StringIO()
     talk(Diagnostics(stream, as_json=as_json, verbose=True, secrets=lambda: secrets_in(URI)), text)

@@ -15,17 +15,8 @@ from pymongo.uri_parser import parse_uri
 from motorctl import settings
 from motorctl.errors import ConfigurationError
 from motorctl.near import near
-from motorctl.settings import (
-    BY_NAME,
-    DEFAULT_URI,
-    OPTIONS,
-    Option,
-    Value,
-    database_in,
-    load,
-    redact,
-    secrets_in,
-)
+from motorctl.redaction import redact, secrets_in
+from motorctl.settings import BY_NAME, DEFAULT_URI, OPTIONS, Option, Value, database_in, load
 
 if TYPE_CHECKING:
     from pathlib import Path

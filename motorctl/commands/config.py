@@ -26,7 +26,8 @@ def show(ctx: typer.Context) -> None:
       motorctl config show --uri mongodb://ada:secret@db.example.com/shop -o json
     """
     from motorctl.output import Column
-    from motorctl.settings import OPTIONS, REDACTED, Value, redact
+    from motorctl.redaction import REDACTED, redact
+    from motorctl.settings import OPTIONS, Value
 
     app: App = ctx.obj
     settings = app.settings

@@ -65,7 +65,7 @@ def diff(
 
 
 def _side(app: App, operand: str, *, env: bool) -> _Side:
-    from motorctl.settings import redact
+    from motorctl.redaction import redact
 
     kind, colon, name = operand.partition(":")
     if operand == "db":
