@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -90,12 +89,11 @@ def test_bytes_that_are_no_manifest(tmp_path: Path, content: bytes, message: str
     assert raised.value.message.startswith(f"{file}{message}")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
-def test_a_file_without_permission(tmp_path: Path) -> None:
+def test_a_file_that_nobody_can_read(tmp_path: Path) -> None:
+    # Root may read what has no permissions; a link to itself nobody can follow.
     file = tmp_path / "a.yaml"
-    file.write_text("collections: {}")
-    file.chmod(0)
-    with pytest.raises(ManifestError, match="can't be read: Permission denied"):
+    file.symlink_to(file)
+    with pytest.raises(ManifestError, match="can't be read: Too many levels of symbolic links"):
         names(file)
 
 
