@@ -19,11 +19,12 @@ SHORTEST_SECRET = 4
 """Characters from which a secret is cut out wherever it stands: cutting every `a` out of a message helps nobody."""
 
 # The password reaches from the first colon to the LAST @ of the word: a user or a password with an
-# unescaped @, / or quote in it is cut out whole, at the price of a host now and then.
-_USERINFO = re.compile(r"(?P<scheme>mongodb(?:\+srv)?://)(?P<user>[^:\s]*):\S*@", re.IGNORECASE)
+# unescaped @, / or quote in it is cut out whole, at the price of a host now and then. A slash too few or too
+# many doesn't bring it to light.
+_USERINFO = re.compile(r"(?P<scheme>mongodb(?:\+srv)?:/{1,3})(?P<user>[^:\s]*):\S*@", re.IGNORECASE)
 # USER:PASSWORD without the @HOST: what stands where a port should be.
 _NO_HOST = re.compile(
-    r"(?P<head>mongodb(?:\+srv)?://[^:@/?\s'\"\[]+:)(?!\d{1,5}(?:[,/?\s'\"]|$))[^\s'\"]+", re.IGNORECASE
+    r"(?P<head>mongodb(?:\+srv)?:/{1,3}[^:@/?\s'\"\[]+:)(?!\d{1,5}(?:[,/?\s'\"]|$))[^\s'\"]+", re.IGNORECASE
 )
 _QUERY = re.compile(
     r"(?P<key>\b(?:tlsCertificateKeyFilePassword|sslPEMPassphrase|sslPEMKeyPassword|proxyPassword|AWS_SESSION_TOKEN)[=:])"
@@ -40,6 +41,11 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, REDACTED)
     return text
+
+
+def hosts(uri: str) -> str:
+    """Return the hosts of a connection string as it names them: nothing else of it."""
+    return uri.partition("://")[2].rpartition("@")[2].partition("?")[0].partition("/")[0]
 
 
 def _without_host(match: re.Match[str]) -> str:

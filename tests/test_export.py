@@ -697,6 +697,7 @@ def test_ids_that_are_missing_are_counted(
         ("{x", "line 2 holds no _id"),
         ('{"a": 1}', "neither _id nor id"),
         ('{"_id": {"$oid": "5"}}', "line 2 holds no _id"),
+        ('{"_id": {"$gt": 0}}', "line 2 holds no _id: $gt is an operator, no value"),
         ("64b1f0c2a1", "line 2 holds no _id"),
     ],
 )

@@ -423,6 +423,8 @@ def test_redacting_twice_is_redacting_once(scheme: str, password: str) -> None:
     [
         ("mongodb://ada@example.com:s3cret@h/db", "mongodb://ada@example.com:***@h/db"),
         ("mongodb://u:p'q\"r@h,h2:1/db", "mongodb://u:***@h,h2:1/db"),
+        ("mongodb:/u:s3cret@h/db", "mongodb:/u:***@h/db"),
+        ("mongodb:///u:s3cret@h/db", "mongodb:///u:***@h/db"),
         ("mongodb://u:@h", "mongodb://u:***@h"),
         ("'mongodb://u:p@h' and \"mongodb://v:q@i\"", "'mongodb://u:***@h' and \"mongodb://v:***@i\""),
         ("mongodb://h:27017/db", "mongodb://h:27017/db"),

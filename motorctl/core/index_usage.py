@@ -140,7 +140,7 @@ def _refused(error: OperationFailure, name: str, stage: str) -> Exception:
         return error
     return AuthorizationError(
         f"no right to see how the indexes of {name} are used ({stage})",
-        hint="the role clusterMonitor permits it, or dbAdmin on this database",
+        hint="the role clusterMonitor permits it",
         collection=name,
         server_code=error.code,
     )

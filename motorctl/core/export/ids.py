@@ -65,10 +65,15 @@ def read_ids(lines: Iterable[bytes]) -> Iterator[tuple[Any, int]]:
 
 
 def _id(document: Mapping[str, Any]) -> Any:
-    for name in ("_id", "id"):
-        if name in document:
-            return document[name]
-    raise ValueError("neither _id nor id is a key of this document")
+    name = next((name for name in ("_id", "id") if name in document), None)
+    if name is None:
+        raise ValueError("neither _id nor id is a key of this document")
+    identity = document[name]
+    # A DBRef is a document of these, and a value.
+    names = set(identity) - {"$ref", "$id", "$db"} if isinstance(identity, dict) else set()
+    if operator := next((key for key in names if key.startswith("$")), None):
+        raise ValueError(f"{operator} is an operator, no value")
+    return identity
 
 
 async def batches_of(
