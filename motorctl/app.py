@@ -81,8 +81,18 @@ class App:
         """Open the client of this process and yield its database; see `client.connect`."""
         from motorctl import client
 
+        if uri is None:
+            self._warn_of_another_server()
         async with client.connect(self.settings, self.diagnostics, uri=uri, direct=direct, ready=ready) as db:
             yield db
+
+    def _warn_of_another_server(self) -> None:
+        """Say it when a profile was asked for and the environment's server goes before its own."""
+        profile, address = self.settings.values["profile"], self.settings.address()
+        if profile.source.startswith("flag") and address.source.startswith("environment"):
+            self.diagnostics.warning(
+                f"the server is the one of the {address.source}, not of the profile {profile.value}"
+            )
 
     async def attempt(self, operation: Callable[..., Awaitable[T]], *arguments: Any, **options: Any) -> T:
         """Await `operation(*arguments, **options)`, again on transient errors: only what may run twice."""

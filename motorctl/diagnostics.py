@@ -123,6 +123,13 @@ class Diagnostics:
         else:
             self._text(text)
 
+    @property
+    def asks(self) -> bool:
+        """Whether a question would be asked, and somebody is there to answer."""
+        return (
+            not self._yes and self._answers is not None and self._answers.isatty() and self._stream.isatty()
+        )
+
     def confirm(self, question: str) -> bool:
         """Ask before something is destroyed; `--yes` answers.
 
@@ -131,7 +138,7 @@ class Diagnostics:
         question = question.rstrip("?")
         if self._yes:
             return True
-        if self._answers is None or not (self._answers.isatty() and self._stream.isatty()):
+        if self._answers is None or not self.asks:
             raise UsageError(f"{question}? Nobody can be asked here", hint="add --yes (-y)")
         with _signals_end_it():
             self._text(f"{question}? [y/N] ", end="")

@@ -22,10 +22,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from conftest import Runner
+    from conftest import Result, Runner
     from pymongo.database import Database
 
     SyncDatabase = Database[dict[str, Any]]
+
+
+def summary(result: Result) -> str:
+    """Return what the last line on stderr says of the database that it names."""
+    return result.stderr.splitlines()[-1].partition(": ")[2]
+
 
 USERS = "collections:\n  users:\n    indexes:\n      - {keys: {email: 1}, unique: true}\n"
 
@@ -42,7 +48,22 @@ def test_check_apply_check(cli: Runner) -> None:
     assert (after.code, after.json()) == (0, {"in_sync": True, "changes": []})
     again = cli("schema", "apply", "--builtin", "shop")
     assert (again.code, again.stdout) == (0, "")
-    assert again.stderr == "in sync, 18 as they should be\n"
+    assert summary(again) == "in sync, 18 as they should be"
+
+
+def test_the_summary_names_the_database_and_its_server(
+    cli: Runner, server_uri: str, dbname: str, tmp_path: Path
+) -> None:
+    shown = cli("schema", "plan", "-", stdin=USERS)
+    host = server_uri.removeprefix("mongodb://").partition("/")[0]
+    assert shown.stderr == f"{dbname} at {host}: 2 to change\n"
+    config = tmp_path / "config.toml"
+    config.write_text('[profiles.other]\nuri = "mongodb://nowhere.invalid"\n')
+    other = cli("-p", "other", "schema", "plan", "-", stdin=USERS, env={"MOTORCTL_CONFIG": str(config)})
+    assert other.stderr.splitlines() == [
+        "warning: the server is the one of the environment MOTORCTL_URI, not of the profile other",
+        f"{dbname} at {host}: 2 to change",
+    ]
 
 
 def test_the_fields_of_a_change(cli: Runner) -> None:
@@ -104,11 +125,11 @@ change     object               detail
 ~ modify   validator of users   validator.$jsonSchema.properties.gpa.maximum: 4 -> 5; validationAction: error -> warn
 ~ modify   index users.seen_1   expireAfterSeconds: 60 -> 90
 + create   index users.n_-1     keys {n: -1}
-! rebuild  index users.email_1  sparse: + true; drops email_1 before it is built
+! rebuild  index users.email_1  sparse: + true; in place of email_1
 - drop     index users.old_1    keys {old: 1}
 """
     )
-    assert planned.stderr == "5 to change, 1 as they should be\n"
+    assert summary(planned) == "5 to change, 1 as they should be"
     unpruned = cli("schema", "plan", "-", stdin=text)
     assert unpruned.stderr.endswith("1 not in the manifest (--prune drops them)\n")
     assert "= keep" in cli("schema", "plan", "-", "-v", stdin=text).stdout
@@ -158,7 +179,7 @@ def test_duplicates_are_found_before_anything_is_touched(cli: Runner, sync_db: S
     assert "+ create  index users.email_1  blocked; keys {email: 1}, unique" in table.splitlines()
     assert below.startswith("blocked: index users.email_1: ")
     assert "3 documents" in below
-    assert planned.stderr == "1 to change, 1 blocked, 1 as they should be\n"
+    assert summary(planned) == "1 to change, 1 blocked, 1 as they should be"
     on_a_terminal = cli("schema", "plan", "-", "--no-color", stdin=text, tty=True, columns=40).stdout
     lines = on_a_terminal.partition("\n\n")[2].splitlines()
     assert max(map(len, lines)) <= 40
@@ -178,11 +199,10 @@ def test_duplicates_are_found_before_anything_is_touched(cli: Runner, sync_db: S
 def test_a_look_at_the_data_can_be_left_out_or_cut_short(cli: Runner, sync_db: SyncDatabase) -> None:
     sync_db["users"].insert_many([{"email": "a"}, {"email": "a"}])
     planned = cli("schema", "plan", "-", "--no-data-checks", stdin=USERS)
-    assert planned.stderr == "1 to change, 1 as they should be\n"
+    assert summary(planned) == "1 to change, 1 as they should be"
     assert "blocked" not in planned.stdout
-    assert cli("schema", "plan", "-", "--data-checks-seconds", "60", stdin=USERS).stderr.startswith(
-        "1 blocked"
-    )
+    looked = cli("schema", "plan", "-", "--data-checks-seconds", "60", stdin=USERS)
+    assert summary(looked).startswith("1 blocked")
     both = cli("schema", "plan", "-", "--no-data-checks", "--data-checks-seconds", "5", stdin=USERS)
     assert (both.code, "exclude each other" in both.stderr) == (2, True)
     assert cli("schema", "plan", "-", "--data-checks-seconds", "0", stdin=USERS).code == 2
@@ -216,14 +236,14 @@ def test_what_the_server_cannot_do_is_left_out_with_ignore_blockers(
     assert done.code == 8
     assert "email_1" in sync_db["users"].index_information()
     assert "blocked: collection log: " in done.stdout
-    assert done.stderr == "1 blocked, 2 applied\n"
+    assert summary(done) == "1 blocked, 2 applied"
 
 
 def test_a_text_index_of_somebody_else_is_not_replaced_unasked(cli: Runner, sync_db: SyncDatabase) -> None:
     sync_db["docs"].create_index([("body", "text")], name="mine")
     text = "collections: {docs: {indexes: [{keys: {title: text}}]}}"
     planned = cli("schema", "plan", "-", stdin=text)
-    assert planned.stderr == "1 blocked, 1 as they should be\n"
+    assert summary(planned) == "1 blocked, 1 as they should be"
     assert cli("schema", "check", "-", stdin=text).code == 8
     blocked = cli("schema", "apply", "-", "-o", "json", stdin=text)
     assert blocked.code == 8
@@ -237,7 +257,7 @@ def test_a_text_index_of_somebody_else_is_not_replaced_unasked(cli: Runner, sync
 
     replaced = cli("schema", "apply", "-", "--prune", "--yes", stdin=text)
     assert replaced.code == 0
-    assert "drops mine (not in the manifest) before it is built" in replaced.stdout
+    assert "in place of mine (not in the manifest)" in replaced.stdout
     assert sorted(sync_db["docs"].index_information()) == ["_id_", "title_text"]
 
 
@@ -468,6 +488,14 @@ def test_a_quorum_is_sent_along(cli: Runner, sync_db: SyncDatabase) -> None:
     assert "n_1" not in sync_db["users"].index_information()
 
 
+def test_a_plan_has_the_digest_by_which_the_history_knows_its_manifest(cli: Runner) -> None:
+    planned = cli("schema", "plan", "-", "-o", "json", stdin=USERS).json()
+    assert cli("schema", "apply", "-", "-q", stdin=USERS).code == 0
+    (record,) = cli("schema", "history", "-o", "json").json()
+    assert planned["digest"] == record["digest"]
+    assert planned["digest"] in cli("schema", "plan", "-", "-v", stdin=USERS).stderr
+
+
 def test_each_apply_is_on_record(cli: Runner, sync_db: SyncDatabase, tmp_path: Path) -> None:
     file = tmp_path / "shop.yaml"
     file.write_text(USERS)
@@ -529,9 +557,9 @@ def test_shipped_names_are_completed_as_they_are() -> None:
 def test_each_format_shows_the_changes(cli: Runner) -> None:
     as_csv = cli("schema", "plan", "-", "-o", "csv", stdin=USERS).stdout.splitlines()
     assert as_csv == [
-        "collection,kind,action,name,status",
-        "users,collection,create,users,planned",
-        "users,index,create,email_1,planned",
+        "collection,kind,action,name,status,detail",
+        "users,collection,create,users,planned,",
+        'users,index,create,email_1,planned,"keys {email: 1}, unique"',
     ]
     rows = cli("schema", "plan", "-", "-o", "ndjson", stdin=USERS).stdout.splitlines()
     assert [json.loads(row)["kind"] for row in rows] == ["collection", "index"]
@@ -608,7 +636,7 @@ def test_a_user_who_may_only_read_can_check_and_plan(cli: Runner, guarded: Serve
     for verb in ("check", "plan"):
         done = cli("schema", verb, "--builtin", "shop", "--uri", reader, connected=False)
         assert (done.code, done.stdout) == (0, ""), done.stderr
-        assert done.stderr.startswith("in sync")
+        assert summary(done).startswith("in sync")
     for prune in ((), ("--prune",)):
         drift = cli("schema", "check", "--builtin", "college", *prune, "--uri", reader, connected=False)
         assert drift.code == 8, drift.stderr

@@ -300,3 +300,31 @@ def test_check_only_reads(cli: Runner, students: Collection[dict[str, Any]]) -> 
     cli("validators", "check", "students")
     cli("validators", "try", "students", "-", "--all", stdin='{"x": 1}')
     assert (list(students.find()), students.options()) == before
+
+
+MANIFEST = """
+collections:
+  users: {validator: {name: {$type: string}}, validationLevel: moderate}
+  others: {indexes: [{keys: {a: 1}}]}
+"""
+
+
+def test_a_manifest_stands_for_the_validator_that_it_has(
+    cli: Runner, sync_db: SyncDatabase, tmp_path: Path
+) -> None:
+    """Taken as a query, `collections` would be a field that no document has, and every write refused."""
+    sync_db["users"].insert_many([{"name": "Ada"}, {"name": 5}])
+    file = tmp_path / "schema.yaml"
+    file.write_text(MANIFEST)
+    for verb in ("check", "try"):
+        looked = cli("validators", verb, "users", str(file), "-o", "json")
+        assert (looked.code, looked.json()["violations"]) == (8, 1)
+    applied = cli("validators", "apply", "users", str(file), "-o", "json")
+    assert applied.json()["after"] == {
+        "validator": {"name": {"$type": "string"}},
+        "validationLevel": "moderate",
+        "validationAction": "error",
+    }
+    for collection in ("others", "nobody"):
+        none = cli("validators", "apply", collection, str(file))
+        assert (none.code, f"this manifest has no validator of {collection}" in none.stderr) == (2, True)

@@ -24,7 +24,9 @@ _LAST_LOOK = 2.0
 
 
 @asynccontextmanager
-async def shown(app: App, db: Database, progress: Progress) -> AsyncIterator[None]:
+async def shown(
+    app: App, db: Database, progress: Progress, *, next_step: str | None = None
+) -> AsyncIterator[None]:
     """Feed `progress.part` with the builds of the database, each second, while the block runs.
 
     `async with building.shown(app, db, progress): results = await schema.apply(...)`. The looks never
@@ -37,20 +39,20 @@ async def shown(app: App, db: Database, progress: Progress) -> AsyncIterator[Non
         yield
     except asyncio.CancelledError:
         with suppress(Exception):
-            tell(app, await asyncio.wait_for(_look(db), _LAST_LOOK))
+            tell(app, await asyncio.wait_for(_look(db), _LAST_LOOK), next_step)
         raise
     finally:
         watcher.cancel()
 
 
-def tell(app: App, builds: Sequence[Build]) -> None:
-    """Warn of builds that go on without this command."""
+def tell(app: App, builds: Sequence[Build], next_step: str | None = None) -> None:
+    """Warn of builds that go on without this command; `next_step` is what to do, else how to stop one."""
     for build in builds:
         way = "" if build.share is None else f", {int(build.share * 100)}%"
         app.diagnostics.warning(
             f"{build.title} is still being built on the server ({build.phase}{way}), and that goes on: "
-            f"`motorctl indexes build --watch` shows it, `motorctl indexes drop {build.collection} "
-            f"{build.names[0]}` stops it",
+            "`motorctl indexes build --watch` shows it, "
+            + (next_step or f"`motorctl indexes drop {build.collection} {build.names[0]}` stops it"),
             **build.document(),
         )
 

@@ -61,7 +61,7 @@ def plan(
     files: option.Files = None,
     builtin: option.Builtin = None,
     env: option.Env = False,
-    prune: option.Prune = False,
+    prune: option.Surplus = False,
     format: Annotated[
         Literal["markdown"] | None,
         typer.Option("--format", help="As a comment for a pull request; the same as -o markdown."),
@@ -95,8 +95,8 @@ def plan(
         option.desired(app, files, builtin, env=env), option.selection(only, collection), prune, seconds
     )
     name, changes = app.run(_plan(app, wish))
-    schema_report.show(app, changes, title="Schema plan for database", name=name, commands=True)
-    schema_report.count(app, changes)
+    schema_report.show(app, changes, title="Schema plan for database", name=name, commands=True, wish=wish)
+    schema_report.count(app, changes, place=schema_report.place(app, name))
 
 
 @group.command("check")
@@ -105,7 +105,7 @@ def check(
     files: option.Files = None,
     builtin: option.Builtin = None,
     env: option.Env = False,
-    prune: option.Prune = False,
+    prune: option.Surplus = False,
     only: option.Only = None,
     collection: option.Collections = None,
 ) -> ExitCode | None:
@@ -128,7 +128,7 @@ def check(
     # A comment counts what is in sync, too.
     shown = changes if app.output.format == "markdown" else differing
     schema_report.show(app, shown, title="Schema check of database", name=name)
-    schema_report.count(app, changes)
+    schema_report.count(app, changes, place=schema_report.place(app, name))
     return ExitCode.DIFFERENCE if differing else None
 
 

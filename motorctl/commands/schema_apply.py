@@ -13,7 +13,7 @@ from motorctl.commands import schema_report
 from motorctl.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from motorctl.app import App
     from motorctl.client import Database
@@ -87,6 +87,10 @@ def apply(
     return app.run(_plan_and_apply(app, job))
 
 
+_NAMED = 8
+"""How many of the things to be dropped a question names."""
+
+
 @dataclass(frozen=True)
 class _Job:
     wish: Wish
@@ -109,18 +113,27 @@ async def _plan_and_apply(app: App, job: _Job) -> ExitCode | None:
             changes = [_gone_over(change) for change in changes]
         blocked = any(change.status == "blocked" for change in changes)
         if job.dry_run or (blocked and not job.ignore_blockers):
-            _show(app, db, changes)
+            _show(app, db, changes, job)
             if not job.dry_run:
                 app.diagnostics.warning("something stands in the way: nothing was changed")
-            schema_report.count(app, changes)
+            schema_report.count(app, changes, place=schema_report.place(app, db.name))
             return ExitCode.DIFFERENCE if blocked else None
         lost = await losses(db, changes, attempt=app.attempt)
-        if lost and not app.diagnostics.confirm(f"drop {', '.join(lost)} in database {db.name}"):
+        if lost and not _agreed(app, db, changes, lost, job):
             app.diagnostics.info("nothing was changed")
             return None
         results = await _carry_out(app, db, changes, job)
-        _show(app, db, results)
-    return schema_report.verdict(app, results)
+        _show(app, db, results, job)
+        return schema_report.verdict(app, results, schema_report.place(app, db.name))
+
+
+def _agreed(app: App, db: Database, changes: Sequence[Change], lost: Sequence[str], job: _Job) -> bool:
+    """Ask before something is dropped, below the plan where it can be seen."""
+    if app.diagnostics.asks and app.output.format == "table":
+        _show(app, db, changes, job)
+    others = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
+    named = ", ".join(lost[:_NAMED])
+    return app.diagnostics.confirm(f"drop {named}{others} in database {db.name}")
 
 
 def _gone_over(change: Change) -> Change:
@@ -147,14 +160,16 @@ async def _carry_out(app: App, db: Database, changes: Sequence[Change], job: _Jo
                 if change.action != "keep":
                     progress.advance()
 
-            async with building.shown(app, db, progress):
+            # Dropping it might leave queries without the index that it takes the place of.
+            finishes = "`motorctl schema apply` with the same manifest finishes the work"
+            async with building.shown(app, db, progress, next_step=finishes):
                 results = await schema.apply(
                     db, changes, attempt=app.attempt, report=report, commit_quorum=job.commit_quorum
                 )
     except BaseException as error:
-        so_far = [done.get(_key(change)) or _stopped(change) for change in changes]
+        so_far = _so_far(changes, done)
         if isinstance(error, asyncio.CancelledError):
-            _show(app, db, so_far)
+            _show(app, db, so_far, job)
         _warn(app, await history.finish(db, record, so_far, interrupted=True))
         raise
     _warn(app, await history.finish(db, record, results))
@@ -189,14 +204,19 @@ def _key(change: Change) -> tuple[str, ...]:
     return change.collection, change.kind, change.action, change.name
 
 
-def _stopped(change: Change) -> Change:
-    if change.status != "planned":
-        return change
+def _so_far(changes: Sequence[Change], done: Mapping[tuple[str, ...], Change]) -> list[Change]:
+    """Say of what was stopped in the middle that the server may go on with it, of the rest that it wasn't begun."""
     from motorctl.core.schema import Blocker
 
-    why = Blocker("stopped", "stopped before it was done")
-    return replace(change, status="skipped", blockers=(why,))
+    results: list[Change] = []
+    why = Blocker("stopped", "stopped while it was done: the server may go on with it")
+    for change in changes:
+        if (result := done.get(_key(change))) is None and change.status == "planned":
+            result = replace(change, status="skipped", blockers=(why,))
+            why = Blocker("stopped", "stopped before it was begun")
+        results.append(result or change)
+    return results
 
 
-def _show(app: App, db: Database, changes: Sequence[Change]) -> None:
-    schema_report.show(app, changes, title="Schema apply to database", name=db.name)
+def _show(app: App, db: Database, changes: Sequence[Change], job: _Job) -> None:
+    schema_report.show(app, changes, title="Schema apply to database", name=db.name, wish=job.wish)

@@ -28,7 +28,7 @@ class Part(StrEnum):
     COLLECTIONS = "collections"
 
 
-SECONDS = 30.0
+SECONDS = 120.0
 """How long the data is looked through for what would stop a change."""
 
 
@@ -60,6 +60,13 @@ Env = Annotated[
 Prune = Annotated[
     bool,
     typer.Option("--prune", help="Drop what the manifest's collections have beyond it: indexes, validators."),
+]
+Surplus = Annotated[
+    bool,
+    typer.Option(
+        "--prune",
+        help="Show what `apply --prune` would drop, too: indexes and validators beyond the manifest.",
+    ),
 ]
 Only = Annotated[
     list[Part] | None,

@@ -84,7 +84,7 @@ def apply(
 ) -> ExitCode | None:
     """Set the validator of a collection.
 
-    FILE holds the validator alone, or as `validators show` prints it.
+    FILE holds the validator alone, as `validators show` prints it, or in a manifest.
     Documents that are there aren't read or changed. Level and action that aren't given stay as they
     are (strict and error on a new validator). An empty validator, {}, takes away the one that is
     there, after asking (--yes answers). Words that a server refuses are found before it is asked: exit 2.
@@ -95,7 +95,9 @@ def apply(
     from motorctl import manifest
 
     app: App = ctx.obj
-    expression, given = manifest.load_validator(file, app.stdin if file == "-" else None)
+    expression, given = manifest.load_validator(
+        file, app.stdin if file == "-" else None, collection=collection
+    )
     warn_of_traps(app, collection, expression)
     chosen = {"level": level and level.value, "action": action and action.value}
     given |= {name: value for name, value in chosen.items() if value is not None}

@@ -60,7 +60,9 @@ def check(
     app: App = ctx.obj
     if every and limit != SHOWN:
         raise UsageError("--all and --limit: give one of them")
-    return app.run(_check(app, collection, _wanted(app, file), None if every else limit, max_time))
+    return app.run(
+        _check(app, collection, _wanted(app, file, collection), None if every else limit, max_time)
+    )
 
 
 def try_(
@@ -95,13 +97,16 @@ def try_(
     if every and sample is not None:
         raise UsageError("--all and --sample: give one of them")
     size = None if every else sample or SAMPLE
-    return app.run(_try(app, collection, _wanted(app, file), size, limit, max_time))
+    return app.run(_try(app, collection, _wanted(app, file, collection), size, limit, max_time))
 
 
-def _wanted(app: App, file: str | None) -> Mapping[str, Any] | None:
+def _wanted(app: App, file: str | None, collection: str) -> Mapping[str, Any] | None:
     from motorctl import manifest
 
-    return manifest.load_validator(file, app.stdin if file == "-" else None)[0] if file else None
+    if file is None:
+        return None
+    stdin = app.stdin if file == "-" else None
+    return manifest.load_validator(file, stdin, collection=collection)[0]
 
 
 async def _check(

@@ -59,6 +59,8 @@ def parse_keys(words: Sequence[str]) -> dict[str, Any]:
 
 
 def _parse_key(word: str) -> tuple[str, Any]:
+    if word.startswith("--"):
+        raise UsageError(f"{word} is no index key", hint="options go before a bare --, keys after it")
     field, colon, kind = word.rpartition(":") if ":" in word else (word, "", "")
     hint = f"field, -field, or field:kind with one of 1, -1, {', '.join(INDEX_KINDS)}"
     if colon:

@@ -59,14 +59,18 @@ def load(
     return collections(documents(named, stdin, environment))
 
 
-def load_validator(source: str, stdin: BinaryIO | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read a file that holds one validator (`-` is stdin): alone, or as `validators show` prints it.
+def load_validator(
+    source: str, stdin: BinaryIO | None = None, *, collection: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read a file that holds one validator (`-` is stdin): alone, as `validators show` prints it, or in a manifest.
 
-    Returns the expression, and the `level` and `action` that stand beside it. Raises ManifestError
-    with its place.
+    Of a manifest it is that of the `collection`. Returns the expression, and the `level` and `action` that
+    stand beside it. Raises ManifestError with its place.
     """
     found = document(source, stdin)
     value = found.value
+    if isinstance(value, dict) and isinstance(value.get("collections"), dict):
+        return _of_collection(found, collection)
     words = {"level": "validationLevel", "action": "validationAction"}
     expected = Shape(kind="document", called="a validator")
     if (
@@ -78,3 +82,10 @@ def load_validator(source: str, stdin: BinaryIO | None = None) -> tuple[dict[str
     given = {word: value[name] for word, name in words.items() if value.get(name)}
     expression = read(found, value["validator"] or {}, expected, ("validator",))
     return validator(found, expression, ("validator",)), given
+
+
+def _of_collection(found: Document, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    wished = next((one.validator for one in collections([found]) if one.name == name), None)
+    if wished is None:
+        found.fail(("collections",), f"this manifest has no validator of {name}", at_key=True)
+    return dict(wished.expression), {"level": wished.level, "action": wished.action}

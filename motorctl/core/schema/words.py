@@ -63,8 +63,9 @@ def describe(change: Change) -> str:
 def obstacles(changes: Iterable[Change]) -> list[str]:
     """Write what blocks each change, and what nobody has looked for, as lines; none where nothing does."""
     plan = list(changes)
-    blocked = [(one, blocker) for one in plan if one.status == "blocked" for blocker in one.blockers]
-    lines: list[str] = []
+    found = [(one, blocker) for one in plan if one.status == "blocked" for blocker in one.blockers]
+    blocked = [(one, blocker) for one, blocker in found if blocker.reason != "privilege"]
+    lines = list(_privileges(found))
     for position, (change, blocker) in enumerate(blocked):
         lines.append(f"blocked: {subject(change)}: {blocker.message}")
         lines += [f"  {sample}" for sample in _samples(blocker)]
@@ -72,6 +73,20 @@ def obstacles(changes: Iterable[Change]) -> list[str]:
         if blocker.hint and blocker.hint != following:
             lines.append(f"  hint: {blocker.hint}")
     return lines + [f"not checked: {sentence}" for change in plan for sentence in change.unchecked]
+
+
+def _privileges(blocked: Iterable[tuple[Change, Blocker]]) -> Iterator[str]:
+    """Write what a user may not do in a line for each privilege, whatever number of changes asks for it."""
+    lacking: dict[tuple[str, str | None], list[str]] = {}
+    for change, blocker in blocked:
+        if blocker.reason == "privilege":
+            lacking.setdefault((blocker.message, blocker.hint), []).append(subject(change))
+    hints: dict[str | None, None] = {}
+    for (message, hint), subjects in lacking.items():
+        others = f" and {len(subjects) - 1} more" if len(subjects) > 1 else ""
+        yield f"blocked: {subjects[0]}{others}: {message}"
+        hints[hint] = None
+    yield from (f"  hint: {hint}" for hint in hints if hint)
 
 
 def as_sent(changes: Iterable[Change]) -> list[str]:
@@ -104,8 +119,8 @@ def _deed(change: Change) -> str:
             return _object(change.kind, before)
         case _:
             renamed = [f"renamed from {name}" for name in _old_names(change)]
-            first = [f"drops {_listed(change)} before it is built"] if change.replaces else []
-            return "; ".join([*renamed, *_differences(before, after), *first])
+            place = [f"in place of {_listed(change)}"] if change.replaces else []
+            return "; ".join([*renamed, *_differences(before, after), *place])
 
 
 def _old_names(change: Change) -> Iterator[str]:
