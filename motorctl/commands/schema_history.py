@@ -25,7 +25,7 @@ def history(
 ) -> None:
     """Show who changed the schema, when, from where, and how it ended.
 
-    Only reads. Each apply that changes something leaves one record, in the collection
+    Only reads. Each apply leaves one record, also one that had nothing to change, in the collection
     motorctl_schema_history of the database (not with `schema apply --no-history`). The digest is the same
     for manifests that wish the same. JSON has each change, the options and the version too.
 

@@ -228,7 +228,8 @@ def _end(app: App, survey: Survey, limit: int | None, *, own: bool) -> ExitCode 
     say(f"{survey.violating:,} of {of} documents {verb} the validator")
     if limit is not None and limit < survey.violating:
         again = survey.collection if own else f"{survey.collection} FILE"
-        say(f"listed are the first {limit:,}: motorctl validators check {again} --all lists them all")
+        listed = f"listed are the first {limit:,}" if limit else "none is listed"
+        say(f"{listed}: motorctl validators check {again} --all lists them all")
     return ExitCode.DIFFERENCE if survey.violating else None
 
 

@@ -1,23 +1,33 @@
-"""The few calls in which Motor and PyMongo's async API differ, made alike; who may repeat a call.
+"""The few calls in which Motor and PyMongo's async API differ, made alike; who may repeat a call; what a refusal says.
 
 Motor returns a cursor from `aggregate` and `list_indexes` at once; PyMongo's `AsyncMongoClient` (and
 mongomock-motor, for some) returns a coroutine of one. Core goes through these functions, so that it
 runs on each of them unchanged. `Attempt` is how a caller hands in its policy of trying again, and
-`RETRYABLE_CODES` say where that may help. Nothing else belongs here.
+`RETRYABLE_CODES` say where that may help. `refusal` is the sentence of a command that the server refused.
+Nothing else belongs here.
 """
 
 from __future__ import annotations
 
 import inspect
+import re
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
+    from pymongo.errors import OperationFailure
+
     from motorctl.client import Collection, Database
 
 RETRYABLE_CODES = frozenset({6, 7, 89, 91, 134, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436})
 """The server's codes that say "again, please": mongodb/specifications, retryable-reads.md, "Retryable Error"."""
+
+UNAUTHORIZED = 13
+NAMESPACE_NOT_FOUND = 26
+
+_QUOTED = re.compile(r"(?P<said> to execute command) \{ (?P<command>\w+):.*| Command request: .*", re.DOTALL)
+"""Where a sentence of the server quotes the whole command, the session and its signature with it."""
 
 Attempt: TypeAlias = "Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]"
 """Awaits an operation, and may await it again where that helps: only for what may run twice."""
@@ -34,6 +44,14 @@ async def aggregate(
     """Open a cursor over a pipeline's result; `options` are those of the driver's `aggregate`."""
     cursor: AsyncIterator[dict[str, Any]] = await _settled(collection.aggregate(pipeline, **options))
     return cursor
+
+
+def refusal(error: OperationFailure) -> str:
+    """Return the server's sentence of an error; of a command that it quotes, the name alone."""
+    sentence = str((error.details or {}).get("errmsg", error))
+    return _QUOTED.sub(
+        lambda quoted: f"{quoted['said']} {quoted['command']}" if quoted["said"] else "", sentence
+    )
 
 
 async def list_indexes(collection: Collection) -> list[dict[str, Any]]:

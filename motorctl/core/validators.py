@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pymongo.errors import ExecutionTimeout
 
 from motorctl.core import violations
-from motorctl.core.driver import once
+from motorctl.core.driver import UNAUTHORIZED, once
 from motorctl.core.schema import Change, Collection, Validator, carry_out, fetch, plan
 from motorctl.errors import AuthorizationError, MotorctlError, NotFoundError
 
@@ -46,21 +46,25 @@ async def plan_one(
 ) -> Change:
     """Compare a collection's validator with a wanted one; level and action stay unless they are given.
 
-    An empty expression wants none. Raises NotFoundError without the collection.
+    An empty expression wants none. Raises NotFoundError without the collection, a plain error where the
+    server can't have a validator.
     """
     there = await _collection(db, collection)
     present = there.validator or Validator({})
     wanted = Validator(expression, level or present.level, action or present.action) if expression else None
     changes = plan({collection: there}, [Collection(collection, {}, wanted)], prune=wanted is None)
     none = Change(collection, "validator", "keep", collection, status="in_sync")
-    return next((change for change in changes if change.kind == "validator"), none)
+    change = next((change for change in changes if change.kind == "validator"), none)
+    for blocker in change.blockers:
+        raise MotorctlError(blocker.message, hint=blocker.hint, collection=collection)
+    return change
 
 
 async def apply_one(db: Database, change: Change, *, attempt: Attempt = once) -> Change:
     """Carry out what `plan_one` found. Raises an error with the server's reason when it refuses."""
     result = await carry_out(db, change, attempt=attempt)
     if result.error is not None:
-        kind = AuthorizationError if result.error["code"] == 13 else MotorctlError
+        kind = AuthorizationError if result.error["code"] == UNAUTHORIZED else MotorctlError
         raise kind(
             f"the validator of {change.collection} can't be set: {result.error['message']}",
             collection=change.collection,

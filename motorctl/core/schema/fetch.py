@@ -13,7 +13,6 @@ from pymongo.errors import OperationFailure
 
 from motorctl.core import driver
 from motorctl.core.extjson import to_json_value
-from motorctl.core.schema.applying.catalog import NAMESPACE_NOT_FOUND
 from motorctl.core.schema.model import TEMPORARY, Collection, SearchIndex
 
 if TYPE_CHECKING:
@@ -28,8 +27,14 @@ _AT_ONCE = 16
 _FEW = 100
 """So many names are asked for by name: they and their options fit into one answer."""
 
-_NOBODYS = ("system.", "motorctl_")
-"""How the names begin of collections that no schema speaks of: the server's, and what this tool keeps."""
+_NOBODYS = ("system.", TEMPORARY)
+"""How the names begin of collections that no schema speaks of: the server's, and what a rebuild makes for a while."""
+
+_KEPT = frozenset({"motorctl_imports", "motorctl_schema_history"})
+"""The collections in which this tool keeps what it did: no schema speaks of them either."""
+
+_MOST_SEARCH_INDEXES = 1000
+"""So many search indexes are asked for in one answer; no service has as many in a collection."""
 
 _NO_SEARCH = frozenset({59, 115, 31082, 40324, 6047401})
 """What a server without search answers: no such command, stage or service, or only on Atlas."""
@@ -56,7 +61,7 @@ async def fetch(
         if document.get("type") == "view":
             return Collection.from_server(document, [])
         async with gate:
-            indexes = await _indexes(db, document["name"])
+            indexes = await fetch_indexes(db, document["name"])
             found = await _search_indexes(db, document["name"]) if searching else None
         if indexes is None:
             return None
@@ -73,7 +78,7 @@ async def _collections(db: Database, names: Names[str] | None) -> list[dict[str,
         return [
             document
             for document in await driver.list_collections(db)
-            if not document["name"].startswith(_NOBODYS)
+            if not document["name"].startswith(_NOBODYS) and document["name"] not in _KEPT
         ]
     if len(names) <= _FEW:
         wanted = {"name": {"$in": sorted(names)}}
@@ -84,16 +89,16 @@ async def _collections(db: Database, names: Names[str] | None) -> list[dict[str,
     return [document for document in await driver.list_collections(db) if document["name"] in names]
 
 
-async def _indexes(db: Database, name: str) -> list[dict[str, Any]] | None:
+async def fetch_indexes(db: Database, name: str) -> list[dict[str, Any]] | None:
     """List a collection's indexes but those still being built; None when it is gone.
 
-    The bare command costs a third of a cursor, and 64 indexes, the most that there are, fit into its
-    answer.
+    The bare command takes names that the driver doesn't (`a..b`) and costs a third of a cursor; 64
+    indexes, the most that there are, fit into its answer.
     """
     try:
         reply = await db.command({"listIndexes": name, "includeBuildUUIDs": True})
     except OperationFailure as error:
-        if error.code == NAMESPACE_NOT_FOUND:
+        if error.code == driver.NAMESPACE_NOT_FOUND:
             return None
         raise
     return [document for document in reply["cursor"]["firstBatch"] if "buildUUID" not in document]
@@ -101,18 +106,19 @@ async def _indexes(db: Database, name: str) -> list[dict[str, Any]] | None:
 
 async def _search_indexes(db: Database, name: str) -> tuple[SearchIndex, ...] | None:
     """List a collection's search indexes; None where the server has none."""
+    cursor = {"batchSize": _MOST_SEARCH_INDEXES}
     try:
-        cursor = await driver.aggregate(db[name], [{"$listSearchIndexes": {}}])
-        return tuple(
-            [
-                SearchIndex(one["name"], one["latestDefinition"], one.get("type", "search"))
-                async for one in cursor
-            ]
+        reply = await db.command(
+            {"aggregate": name, "pipeline": [{"$listSearchIndexes": {}}], "cursor": cursor}
         )
     except OperationFailure as error:
         if error.code in _NO_SEARCH:
             return None
         raise
+    return tuple(
+        SearchIndex(one["name"], one["latestDefinition"], one.get("type", "search"))
+        for one in reply["cursor"]["firstBatch"]
+    )
 
 
 def dump(current: Mapping[str, Collection]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from bson import ObjectId
 from pymongo.errors import OperationFailure, PyMongoError
 
 from motorctl import __version__
-from motorctl.core.driver import once
+from motorctl.core.driver import once, refusal
 from motorctl.core.schema.compare import expand_collation, index_facts, query, shorten_creation_options
 
 if TYPE_CHECKING:
@@ -206,5 +206,5 @@ async def _user(db: Database, attempt: Attempt) -> dict[str, Any]:
 
 def _why(error: PyMongoError) -> str:
     if isinstance(error, OperationFailure):
-        return str((error.details or {}).get("errmsg", error))
+        return refusal(error)
     return f"the connection was lost: {error}"

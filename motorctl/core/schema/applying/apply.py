@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pymongo.errors import ConnectionFailure, OperationFailure
 
-from motorctl.core.driver import once
+from motorctl.core.driver import once, refusal
 from motorctl.core.refusals import duplicate
 from motorctl.core.schema.applying.catalog import Catalog
 from motorctl.core.schema.applying.rebuild import drop_abandoned, rebuild
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 _LOST = Blocker("lost", "the connection was lost")
 
+_NOT_MEANT = frozenset({"kind", "name"})
+"""Reasons by which a plan says that what has a collection's name isn't the one that is meant."""
+
 _MOST_GROUPS = 5
 _MOST_IDS = 3
 """How many groups of documents that share a key an error names, and how many of each."""
@@ -44,8 +47,8 @@ async def apply(
 ) -> list[Change]:
     """Do each change and return it with its status: `applied`, `failed` (with `error`: code, code_name, message, key_value or violations), `skipped`, `blocked`.
 
-    `skipped` is what can't be done because its collection couldn't be created or renamed, or the
-    connection was lost before it; the error of that loss has the code None. Kept ones are returned as
+    `skipped` is what can't be done because its collection can't be created or renamed or is of another
+    kind, or the connection was lost before it; the error of that loss has the code None. Kept ones are returned as
     they are. Each command goes through `attempt`; `report` is called with each result as it comes.
     `commit_quorum` is createIndexes' own: a number of members, `majority`, `votingMembers` or a tag.
     Raises UsageError for one that the server can't have.
@@ -66,8 +69,8 @@ async def apply(
         else:
             try:
                 result = await _carry_out(catalog, change)
-                if result.status == "failed" and not await _is_there(catalog, change):
-                    missing[change.collection] = _absence(change)
+                if (absence := await _absence(catalog, result)) is not None:
+                    missing[change.collection] = absence
             except ConnectionFailure as error:
                 lost = True
                 result = _failed(
@@ -92,14 +95,19 @@ async def _refuse_alone(db: Database, attempt: Attempt) -> None:
         )
 
 
-async def _is_there(catalog: Catalog, change: Change) -> bool:
-    """Tell whether a collection is there after all, whose creation, renaming or change failed."""
-    return change.kind != "collection" or change.name in await catalog.collections({"$eq": change.name})
-
-
-def _absence(change: Change) -> Blocker:
-    deed = "created" if change.action == "create" else "renamed"
-    return Blocker("missing", f"{change.collection} couldn't be {deed}")
+async def _absence(catalog: Catalog, result: Change) -> Blocker | None:
+    """Say why what belongs to a collection can't be done: it isn't there, or not the one that is meant."""
+    if result.kind != "collection" or result.action == "drop":
+        return None
+    if result.status == "blocked":
+        is_new = result.action == "create" or "name" in (result.before or {})
+        if is_new or any(blocker.reason in _NOT_MEANT for blocker in result.blockers):
+            return Blocker("blocked", f"collection {result.name} is blocked")
+    # It may be there after all, created by somebody else, or failed after its renaming.
+    elif result.status == "failed" and result.name not in await catalog.collections({"$eq": result.name}):
+        deed = "created" if result.action == "create" else "renamed"
+        return Blocker("missing", f"{result.name} couldn't be {deed}")
+    return None
 
 
 def _in_use(change: Change, unbuilt: Collection[tuple[str, str]]) -> Blocker | None:
@@ -124,7 +132,7 @@ async def _carry_out(catalog: Catalog, change: Change) -> Change:
         await _send(catalog, change)
     except OperationFailure as error:
         details = error.details or {}
-        name, message = details.get("codeName"), details.get("errmsg", str(error))
+        name, message = details.get("codeName"), refusal(error)
         failed = _failed(change, error, error.code, name, message)
         if "keyValue" in details:
             taken = duplicate(details)

@@ -1,7 +1,8 @@
 """The commands that change a database's catalogue, each safe to send again.
 
 What is already as a command says counts as done: an index that is there is built, one that is gone is
-dropped. Two such commands at once make the server refuse one of them for a moment: that one is sent
+dropped. A collection that is there counts as created if it has the options of the command, a search
+index by its name alone. Of two commands at once the server may refuse one for a moment: that one is sent
 again, for seconds, or as long as another's index build lasts. What else is worth another try is for the
 caller's `Attempt` to say. No lock is taken, so none can be left behind.
 """
@@ -17,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from pymongo.errors import OperationFailure
 
-from motorctl.core.driver import once
+from motorctl.core.driver import NAMESPACE_NOT_FOUND, once
+from motorctl.core.schema.fetch import fetch, fetch_indexes
+from motorctl.core.schema.planning.collections import differences
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -25,7 +28,8 @@ if TYPE_CHECKING:
     from motorctl.client import Database
     from motorctl.core.driver import Attempt
 
-NAMESPACE_NOT_FOUND = 26
+__all__ = ["BUSY", "INDEX_NOT_FOUND", "NAMESPACE_NOT_FOUND", "Catalog"]
+
 INDEX_NOT_FOUND = 27
 NAMESPACE_EXISTS = 48
 INDEX_ALREADY_EXISTS = 68
@@ -86,6 +90,24 @@ class Catalog:
         except OperationFailure as error:
             if error.code not in _DONE.get(name, ()):
                 raise
+            if name == "create":
+                options = {option: value for option, value in command.items() if option != name}
+                await self._refuse_another(command[name], options)
+
+    async def _refuse_another(self, name: str, options: Mapping[str, Any]) -> None:
+        """Raise unless the collection that has taken a name is the one that was to be created."""
+        there = (await self.attempt(partial(fetch, self.db, {name}))).get(name)
+        if there is None:
+            message = f"{name} was created and dropped meanwhile"
+        else:
+            differing = differences(there.options, options)
+            if there.is_view and "viewOn" not in options:
+                differing.append("viewOn")
+            if not differing:
+                return
+            message = f"{name} was created meanwhile, and differs in {', '.join(differing)}"
+        details = {"code": NAMESPACE_EXISTS, "codeName": "NamespaceExists", "errmsg": message}
+        raise OperationFailure(message, NAMESPACE_EXISTS, details)
 
     async def _rename(self, old: str, new: str) -> None:
         """Rename a collection, unless that has happened. Both are names within the database."""
@@ -99,7 +121,7 @@ class Catalog:
                 raise
 
     async def create_collection(self, name: str, options: Mapping[str, Any]) -> None:
-        """Create a collection or a view, unless one of its name is there."""
+        """Create a collection or a view, unless the same one is there under its name."""
         await self.run({"create": name, **options})
 
     async def create_index(self, collection: str, specification: Mapping[str, Any]) -> None:
@@ -128,16 +150,8 @@ class Catalog:
 
     async def indexes(self, collection: str) -> dict[str, dict[str, Any]]:
         """List the documents of a collection's indexes by their names, without those still being built."""
-        command = {"listIndexes": collection, "includeBuildUUIDs": True}
-        try:
-            reply = await self.attempt(partial(self.db.command, command))
-        except OperationFailure as error:
-            if error.code != NAMESPACE_NOT_FOUND:
-                raise
-            return {}
-        # A collection has 64 indexes at most: they are all in the first batch.
-        listed = reply["cursor"]["firstBatch"]
-        return {document["name"]: document for document in listed if "buildUUID" not in document}
+        listed = await self.attempt(partial(fetch_indexes, self.db, collection))
+        return {document["name"]: document for document in listed or ()}
 
 
 async def _while_busy(

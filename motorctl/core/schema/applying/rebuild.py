@@ -24,7 +24,7 @@ from motorctl.core.schema.fetch import fetch
 from motorctl.core.schema.model import TEMPORARY, Index
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
     from collections.abc import Collection as Names
 
     from motorctl.core.schema.applying.catalog import Catalog
@@ -82,7 +82,7 @@ async def rebuild(catalog: Catalog, collection: str, new: Index, replaces: Names
 
 async def drop_abandoned(catalog: Catalog) -> None:
     """Drop the collections on which killed ones tried a specification, if the user may."""
-    with suppress(OperationFailure):
+    with suppress(PyMongoError):
         for name in await catalog.collections({"$regex": f"^{TEMPORARY}"}):
             made = _SCRATCH.fullmatch(name)
             if made and int(made[1]) < time.time() - _ABANDONED:
@@ -112,11 +112,9 @@ async def _rehearse(catalog: Catalog, collection: str, new: Index) -> None:
     scratch = f"{TEMPORARY}{int(time.time())}_{uuid.uuid4().hex}"
     there = await catalog.attempt(partial(fetch, catalog.db, {collection}))
     options = there[collection].options if collection in there else {}
-    try:
+    async with _tidied(partial(catalog.drop_collection, scratch), f"collection {scratch}"):
         await catalog.create_collection(scratch, {name: options[name] for name in _SHAPE if name in options})
         await catalog.create_index(scratch, new.specification())
-    finally:
-        await catalog.drop_collection(scratch)
 
 
 @asynccontextmanager
@@ -124,20 +122,30 @@ async def _stand_in(
     catalog: Catalog, collection: str, new: Index, replaces: Names[str]
 ) -> AsyncIterator[Index | None]:
     """Have an index that does the new one's work while the block lasts, or None where the server takes none."""
-    try:
-        yield await _build_alike(catalog, collection, new)
-    except BaseException:
-        # What is left of it the next plan drops.
-        with suppress(PyMongoError):
-            await _finish(_retire(catalog, collection, new, replaces))
-        raise
-    await _finish(_retire(catalog, collection, new, replaces))
-
-
-async def _build_alike(catalog: Catalog, collection: str, new: Index) -> Index | None:
     alike = _alike(new)
     if alike is None:
-        return None
+        yield None
+        return
+    retire = partial(_retire, catalog, collection, alike.resolved_name, {new.resolved_name, *replaces})
+    async with _tidied(retire, f"stand-in {alike.resolved_name} of {collection}"):
+        yield await _build_alike(catalog, collection, new, alike)
+
+
+@asynccontextmanager
+async def _tidied(tidy: Callable[[], Coroutine[Any, Any, None]], subject: str) -> AsyncIterator[None]:
+    """Tidy up after the block; where both fail, the block's error is raised, with a note of what is left."""
+    try:
+        yield
+    except BaseException as error:
+        try:
+            await _finish(tidy())
+        except PyMongoError:
+            error.add_note(f"{subject} is left: drop it")
+        raise
+    await _finish(tidy())
+
+
+async def _build_alike(catalog: Catalog, collection: str, new: Index, alike: Index) -> Index | None:
     try:
         await _build_instead(catalog, collection, alike)
     except OperationFailure as error:
@@ -174,11 +182,10 @@ def _alike(new: Index) -> Index | None:
     return Index({**new.keys, _NOBODYS: 1}, f"{TEMPORARY}{new.resolved_name}", options)
 
 
-async def _retire(catalog: Catalog, collection: str, new: Index, replaces: Names[str]) -> None:
-    """Drop the stand-in, also one that is still being built, as soon as a query can do without it."""
-    there = await catalog.indexes(collection)
-    if not there.keys().isdisjoint({new.resolved_name, *replaces}):
-        await catalog.drop_index(collection, f"{TEMPORARY}{new.resolved_name}")
+async def _retire(catalog: Catalog, collection: str, stand_in: str, others: Names[str]) -> None:
+    """Drop the stand-in, also one that is still being built, if a query can do without it: one of the others is there."""
+    if not (await catalog.indexes(collection)).keys().isdisjoint(others):
+        await catalog.drop_index(collection, stand_in)
 
 
 async def _look_for_duplicates(catalog: Catalog, collection: str, new: Index) -> None:

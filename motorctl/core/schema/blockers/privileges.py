@@ -1,5 +1,6 @@
 """Compares what the user may do with the commands of a change. The server tells both without a try.
 
+A rebuild needs more than its commands say: its index is tried out on a collection of its own first.
 Where no authorisation is in force there is nothing to compare.
 """
 
@@ -8,11 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from motorctl.core.schema.change import Blocker
+from motorctl.core.schema.model import TEMPORARY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from motorctl.core.schema.blockers.asking import Asking, Step
+    from motorctl.core.schema.change import Change
 
 _ACTIONS = {
     "create": "createCollection",
@@ -28,6 +31,9 @@ _ACTIONS = {
 
 _RENAME = "renameCollectionSameDB"
 
+_SCRATCH = f"{TEMPORARY}*"
+"""Any collection for trying out: nobody has a right to this very name, but to all of a database."""
+
 
 async def missing(asking: Asking, step: Step) -> Blocker | None:
     """Look for actions that the user lacks for the commands of a step."""
@@ -36,8 +42,7 @@ async def missing(asking: Asking, step: Step) -> Blocker | None:
         return None
     lacking = [
         f"{action} on {asking.db.name}.{name}"
-        for command in step.change.commands
-        for action, name in _needed(command)
+        for action, name in _needed(step.change)
         if not any(_allows(one, action, asking.db.name, name) for one in granted)
     ]
     if not lacking:
@@ -58,7 +63,16 @@ async def _granted(asking: Asking) -> list[Mapping[str, Any]] | None:
     return list(status["authenticatedUserPrivileges"])
 
 
-def _needed(command: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _needed(change: Change) -> Iterator[tuple[str, str]]:
+    for command in change.commands:
+        yield from _needed_for(command)
+    if change.action == "rebuild" and change.replaces:
+        yield "dropIndex", change.collection
+        for action in ("createCollection", "createIndex", "dropCollection"):
+            yield action, _SCRATCH
+
+
+def _needed_for(command: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     word, name = next(iter(command.items()))
     if word == "renameCollection":
         yield _RENAME, str(name)
