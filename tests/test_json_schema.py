@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from bson import Decimal128
+from bson import Code, Decimal128
 from hypothesis import given
 from hypothesis import strategies as st
 from pymongo.errors import OperationFailure
@@ -42,6 +42,12 @@ WRONG: list[tuple[dict[str, Any], tuple[str | int, ...], str, str | None]] = [
     ({"minLength": -1}, ("minLength",), "minLength takes a whole number, 0 or more", None),
     ({"minLength": 1.5}, ("minLength",), "minLength takes a whole number, 0 or more", None),
     ({"pattern": 1}, ("pattern",), "pattern takes a string", None),
+    ({"pattern": Code("a")}, ("pattern",), "pattern takes a string", None),
+    ({"title": Code("a")}, ("title",), "title takes a string", None),
+    ({"required": [Code("a")]}, ("required",), "required takes a list of names, at least one", None),
+    ({"bsonType": Code("int")}, ("bsonType",), "bsonType takes a type or a list of types", None),
+    ({"bsonType": Code("int", {})}, ("bsonType",), "bsonType takes a type or a list of types", None),
+    ({"type": ["string", Code("null", {})]}, ("type", 1), "type takes a type or a list of types", None),
     ({"uniqueItems": 1}, ("uniqueItems",), "uniqueItems takes true or false", None),
     ({"properties": []}, ("properties",), "properties takes a document of schemas", None),
     ({"properties": {"a": 1}}, ("properties", "a"), "a schema is a document of keywords", None),
@@ -116,6 +122,7 @@ RIGHT: list[dict[str, Any]] = [
     },
     {"items": [], "enum": [True, 1, "1", None, 0, [1], [2]], "minLength": 2**40, "maximum": float("nan")},
     {"properties": {"a": {"encrypt": {}}}, "multipleOf": Decimal128("0.1"), "minimum": 5, "maximum": 1},
+    *[{"multipleOf": number} for number in (float("nan"), Decimal128("NaN"), Decimal128("sNaN"), Decimal128("1E+6000"))],
     {"properties": {"_id": {}}, "additionalProperties": False},
     {"patternProperties": {"^_": {}}, "additionalProperties": False, "required": ["_x"]},
     *[

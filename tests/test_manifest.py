@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from bson import Decimal128, ObjectId, Regex
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from motorctl import manifest
@@ -17,6 +18,7 @@ from motorctl.errors import ExitCode, ManifestError, UsageError
 from motorctl.manifest.document import Document
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from motorctl.core.schema import Collection
@@ -307,6 +309,12 @@ WRONG: dict[str, tuple[str, int, int, str, str | None]] = {
     "collections: {a: {searchIndexes: [{definition: {}}, {definition: {}, name: default}]}}": (
         "searchIndexes", 1, 53, "two search indexes have the name default", "give one of them another name",
     ),
+    "collections:\n  a:\n    indexes: [{keys: {b: 1}, expireAfterSeconds: '${TTL}'}]": (
+        "expireAfterSeconds", 3, 50, 'expireAfterSeconds is a number, not "${TTL}"', "--env puts variables in",
+    ),
+    "collections: {a: {validator: {}, validationLevel: '${LEVEL}'}}": (
+        "validationLevel", 1, 51, "${LEVEL} is none of off, moderate, strict", "--env puts variables in",
+    ),
     "collections: {a: {searchIndexes: [{definition: {}, type: vector}]}}": (
         "type", 1, 58, "vector is none of search, vectorSearch", "did you mean 'vectorSearch'?",
     ),
@@ -524,6 +532,200 @@ def test_every_state_has_its_word() -> None:
     assert collection.absent_indexes == (schema.Index({}, "p"), schema.Index({"c": 1}))
     assert users("{}").search_indexes is None
     assert users("{searchIndexes: []}").search_indexes == ()
+
+
+@pytest.mark.parametrize(
+    "kind", ["clusteredIndex: {key: {_id: 1}, unique: true}", "timeseries: {timeField: t}"]
+)
+def test_a_collection_without_an_index_on_id_has_64_others(kind: str) -> None:
+    def body(count: int) -> str:
+        indexes = ", ".join(f"{{keys: {{f{n}: 1}}}}" for n in range(count))
+        return f"{{{kind}, indexes: [{indexes}]}}"
+
+    assert len(users(body(64)).indexes) == 64
+    found = problem(f"collections: {{users: {body(65)}}}")
+    assert found.message.endswith(": a collection has 64 indexes at most")
+
+
+ODD_VALUES = [
+    (
+        '{capped: true, size: {$numberDecimal: "1E+6000"}}',
+        "size is from 0 to 1125899906842624, not a document",
+    ),
+    ('{capped: true, size: {$numberDecimal: "NaN"}}', "size is a number, not a document"),
+    (
+        "{indexes: [{keys: {$**: 1}, wildcardProjection: {a: {$oid: 0123456789abcdef01234567}}}]}",
+        "a is 1 to take it in or 0 to leave it out, not a value of type ObjectId",
+    ),
+    (
+        "{indexes: [{keys: {$**: 1}, wildcardProjection: {a: {$timestamp: {t: 1, i: 1}}}}]}",
+        "a is 1 to take it in or 0 to leave it out, not a value of type Timestamp",
+    ),
+    (
+        "{validator: {$jsonSchema: {bsonType: {$code: x, $scope: {}}}}}",
+        "bsonType takes a type or a list of types",
+    ),
+]
+
+
+@pytest.mark.parametrize(("body", "message"), ODD_VALUES)
+def test_an_odd_value_is_an_error_with_its_place(body: str, message: str) -> None:
+    assert problem(f"collections: {{users: {body}}}").message.endswith(f": {message}")
+
+
+def test_a_number_beyond_all_whole_ones_may_be_a_key() -> None:
+    (one,) = users('{indexes: [{keys: {a: {$numberDecimal: "1E+6000"}}, name: n}]}').indexes
+    assert one.keys == {"a": float("inf")}
+    schema = users("{validator: {$jsonSchema: {multipleOf: .nan}}}").validator
+    assert schema is not None
+
+
+EVERYTHING: dict[str, Any] = {
+    "users": {
+        "validator": {
+            "$jsonSchema": {
+                "bsonType": ["object"],
+                "required": ["a"],
+                "additionalProperties": False,
+                "patternProperties": {"^x": {"minLength": 1, "maxLength": 2}},
+                "dependencies": {"a": ["b"]},
+                "properties": {
+                    "a": {"bsonType": "int", "minimum": 1, "exclusiveMinimum": True, "multipleOf": 2},
+                    "b": {"type": "string", "pattern": "^a", "enum": ["a", 1, None], "description": "x"},
+                    "c": {"items": [{"not": {}}], "additionalItems": {}, "uniqueItems": True, "minItems": 1},
+                    "d": {"anyOf": [{"title": "t"}, {"allOf": [{}]}], "oneOf": [{"minProperties": 1}]},
+                },
+            },
+            "$or": [{"a": {"$gt": 1}}, {"$and": [{"$jsonSchema": {}}]}],
+        },
+        "validationLevel": "moderate",
+        "validationAction": "warn",
+        "renamed_from": "people",
+        "collation": {"locale": "simple", "strength": 1, "caseLevel": False},
+        "changeStreamPreAndPostImages": {"enabled": True},
+        "searchIndexes": [{"name": "s", "type": "search", "definition": {"mappings": {"dynamic": True}}}],
+        "indexes": [
+            {
+                "keys": {"a": 1, "b": -1},
+                "name": "n",
+                "renamed_from": "m",
+                "unique": True,
+                "partialFilterExpression": {"a": {"$gt": 1}, "$and": [{"b": {"$exists": True}}]},
+                "collation": {"locale": "en"},
+            },
+            {
+                "keys": {"t": "text"},
+                "weights": {"t": 2},
+                "default_language": "english",
+                "language_override": "l",
+                "textIndexVersion": 3,
+            },
+            {"keys": {"p": "2d"}, "min": -1, "max": 3.5, "bits": 10},
+            {"keys": {"q": "2dsphere"}, "2dsphereIndexVersion": 3, "hidden": True, "sparse": True},
+            {"keys": {"$**": 1}, "wildcardProjection": {"a": 1, "b": {"c": True}}},
+            {"keys": {"d": 1}, "expireAfterSeconds": 3, "prepareUnique": True},
+            {"state": "absent", "name": "k"},
+            {"state": "absent", "keys": {"k": 1}},
+        ],
+    },
+    "logs": {"capped": True, "size": 4096, "max": 3},
+    "series": {
+        "timeseries": {
+            "timeField": "t",
+            "metaField": "m",
+            "bucketMaxSpanSeconds": 60,
+            "bucketRoundingSeconds": 60,
+        },
+        "expireAfterSeconds": "off",
+    },
+    "clustered": {
+        "clusteredIndex": {"key": {"_id": 1}, "unique": True, "name": "c"},
+        "expireAfterSeconds": 9,
+    },
+    "shown": {"viewOn": "users", "pipeline": [{"$match": {"a": 1}}]},
+    "old": {"state": "absent"},
+}
+
+_EXTENDED: list[Any] = [
+    *({"$numberDecimal": text} for text in ("1", "0.5", "1E+6000", "-1E+6000", "NaN", "sNaN", "Infinity")),
+    *({"$numberDouble": text} for text in ("1.0", "1e300", "NaN", "-Infinity")),
+    {"$numberLong": "9223372036854775807"},
+    {"$numberInt": "-1"},
+    {"$oid": "0123456789abcdef01234567"},
+    {"$oid": "5"},
+    {"$date": "2026-01-31T00:00:00Z"},
+    {"$date": {"$numberLong": "99999999999999999"}},
+    {"$timestamp": {"t": 1, "i": 1}},
+    {"$binary": {"base64": "AA==", "subType": "00"}},
+    {"$uuid": "00112233-4455-6677-8899-aabbccddeeff"},
+    {"$regularExpression": {"pattern": "(", "options": "i"}},
+    {"$code": "x"},
+    {"$code": "x", "$scope": {}},
+    {"$dbPointer": {"$ref": "a", "$id": {"$oid": "0123456789abcdef01234567"}}},
+    {"$ref": "a", "$id": 1},
+    {"$symbol": "s"},
+    {"$undefined": True},
+    {"$minKey": 1},
+    {"$maxKey": 1},
+]
+_PLAIN: list[Any] = [
+    None,
+    True,
+    0,
+    -1,
+    0.5,
+    2**63,
+    2**70,
+    float("nan"),
+    float("inf"),
+    "",
+    "a",
+    "$x",
+    "\0",
+    "off",
+]
+_ANY_VALUE = st.recursive(
+    st.sampled_from([*_EXTENDED, *_PLAIN]),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(
+            st.sampled_from(["a", "$gt", "$jsonSchema", "bsonType", "", "_id"]), inner, max_size=2
+        )
+    ),
+    max_leaves=3,
+)
+
+
+def _places(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    if path:
+        yield path
+    steps: Any = (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    )
+    for step, inner in steps:
+        yield from _places(inner, (*path, step))
+
+
+def _put(value: Any, path: tuple[str | int, ...], other: Any) -> Any:
+    if not path:
+        return other
+    changed: Any = dict(value) if isinstance(value, dict) else list(value)
+    changed[path[0]] = _put(value[path[0]], path[1:], other)
+    return changed
+
+
+def test_everything_is_a_manifest() -> None:
+    assert len(read(json.dumps({"collections": EVERYTHING}))) == len(EVERYTHING)
+
+
+@settings(max_examples=400)
+@given(st.sampled_from(list(_places(EVERYTHING))), _ANY_VALUE)
+def test_any_value_at_any_place_loads_or_is_an_error_of_the_manifest(
+    place: tuple[str | int, ...], value: Any
+) -> None:
+    text = json.dumps({"collections": _put(EVERYTHING, place, value)})
+    with contextlib.suppress(ManifestError):
+        read(text)
 
 
 def test_numbers_may_be_extended_json() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -111,6 +111,28 @@ REFUSED_BY_BOTH = [
     {"collections": {"a": {"indexes": [{"keys": {"b": 1}, "expireAfterSeconds": {"$date": "x"}}]}}},
     {"collections": {"a": {"searchIndexes": [{"name": "x"}]}}},
     {"collections": {"a": {"viewOn": 5}}},
+    {"collections": {"a": {"validationLevel": "off"}}},
+    {"collections": {"a": {"capped": True}}},
+    {"collections": {"a": {"indexes": [{"unique": True}]}}},
+    {"collections": {"a": {"indexes": [{"keys": {}}]}}},
+    *(
+        {"collections": {"a": {"validator": {"$jsonSchema": schema}}}}
+        for schema in cast(
+            "tuple[dict[str, Any], ...]",
+            (
+                {"bsonType": "integer"},
+                {"bsontype": "string"},
+                {"propertys": {}},
+                {"properties": {"a": {"format": "email"}}},
+                {"required": []},
+                {"required": "a"},
+                {"items": [{"type": "text"}]},
+                {"enum": []},
+                {"minimum": "1"},
+                {"exclusiveMinimum": 5, "minimum": 5},
+            ),
+        )
+    ),
 ]
 
 
@@ -140,6 +162,13 @@ TAKEN_BY_BOTH = [
     {"collections": {"a": {
         "validator": {"$jsonSchema": {"bsonType": "object"}}, "validationLevel": "off", "validationAction": "warn",
     }}},
+    {"collections": {"a": {"validator": {"$jsonSchema": {
+        "bsonType": ["object", "null"], "title": "t", "required": ["a"], "additionalProperties": {"type": "number"},
+        "properties": {"a": {"bsonType": "int", "minimum": {"$numberLong": "1"}, "exclusiveMinimum": True},
+                       "b": {"items": [{"bsonType": "string", "pattern": "^x", "maxLength": 5}], "additionalItems": False},
+                       "c": {"enum": [1, None, {"$oid": "0" * 24}]}, "d": {"not": {"anyOf": [{}, {"minItems": 1}]}}},
+        "patternProperties": {"^z": {}}, "dependencies": {"a": ["b"], "b": {"required": ["c"]}},
+    }, "e": {"$gt": 5}}}}},
     {"collections": {"a": {"indexes": [
         {"keys": {"a": 1, "b.c": -1}, "name": "x", "renamed_from": "y", "unique": True, "hidden": True},
         {"keys": {"a": "text", "$**": "text", "x": 1}, "weights": {"a": 9}, "default_language": "none",
@@ -237,7 +266,7 @@ def _fitting(body: dict[str, Any]) -> st.SearchStrategy[Any]:
     """Make values that fit a schema: strategies from the very schema that editors use."""
     if "$ref" in body:
         return _fitting(SCHEMA["definitions"][body["$ref"].rpartition("/")[2]])
-    if "anyOf" in body:
+    if "anyOf" in body and "properties" not in body:
         return st.one_of([_fitting(one) for one in body["anyOf"] if "variable" not in one.get("$ref", "")])
     if "enum" in body:
         return st.sampled_from(body["enum"])
@@ -258,13 +287,16 @@ def _fitting(body: dict[str, Any]) -> st.SearchStrategy[Any]:
         return st.fixed_dictionaries(needed, optional=other)
     if body.get("additionalProperties"):
         return st.dictionaries(
-            st.sampled_from(["a", "b", "$**"]), _fitting(body["additionalProperties"]), max_size=2
+            st.sampled_from(["a", "b", "$**"]),
+            _fitting(body["additionalProperties"]),
+            min_size=body.get("minProperties", 0),
+            max_size=2,
         )
     return st.sampled_from([{"$numberInt": "1"}]) if "maxProperties" in body else st.just({"a": 1})
 
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-@given(_fitting(SCHEMA["definitions"]["index"]))
+@given(_fitting(SCHEMA["definitions"]["index"]).filter(lambda body: "keys" in body or "name" in body))
 def test_an_index_that_fits_is_refused_only_for_its_combination(body: dict[str, Any]) -> None:
     document = {"collections": {"c": {"indexes": [body]}}}
     assert VALIDATOR.is_valid(document)

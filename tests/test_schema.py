@@ -727,3 +727,38 @@ def hanging_builds(db: SyncDatabase) -> Iterator[None]:
         yield
     finally:
         admin.command({"configureFailPoint": name, "mode": "off"})
+
+
+def test_a_stop_while_the_record_is_begun_is_on_record_too(
+    cli: Runner, server_uri: str, dbname: str, sync_db: SyncDatabase
+) -> None:
+    """Stopped while the server is slow to write how it began: the end is written after that."""
+    name = f"slow_{dbname}"
+    data = {"failCommands": ["update"], "blockConnection": True, "blockTimeMS": 1500, "appName": name}
+    admin = sync_db.client.admin
+    admin.command({"configureFailPoint": "failCommand", "mode": {"times": 1}, "data": data})
+    uri = server_uri.replace("?", f"{dbname}?") + f"&appName={name}"
+    try:
+        process = subprocess.Popen(
+            command("--uri", uri, "schema", "apply", "--builtin", "college"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "COLUMNS": "80"},
+            text=True,
+        )
+        until(
+            lambda: any(
+                one.get("appName") == name and one.get("op") in ("update", "command") and one.get("active")
+                for one in admin.aggregate([{"$currentOp": {"allUsers": True}}])
+                if "update" in one.get("command", {})
+            ),
+            "the record is being written",
+        )
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=30)
+    finally:
+        admin.command({"configureFailPoint": "failCommand", "mode": "off"})
+    assert process.returncode == 130, stderr
+    assert "stopped" in stdout
+    (record,) = cli("schema", "history", "-o", "json").json()
+    assert record["result"] == "interrupted"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import conftest
@@ -11,12 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from motor.motor_asyncio import AsyncIOMotorClient
-from pymongo.errors import OperationFailure
+from pymongo.errors import AutoReconnect, OperationFailure
 from test_schema_plan import INDEX_SETS
 
 from motorctl import manifest
 from motorctl.core import driver, schema
-from motorctl.core.schema import Change, Collection, Index, SearchIndex, Server, Validator
+from motorctl.core.ingest.resuming import fingerprint
+from motorctl.core.schema import Blocker, Change, Collection, Index, SearchIndex, Server, Validator, history
 from motorctl.core.schema.applying.catalog import Catalog
 from motorctl.errors import UsageError
 
@@ -192,6 +194,121 @@ async def test_without_its_collection_the_rest_is_skipped(db: Database) -> None:
     assert await schema.fetch(db) == {}
 
 
+SERIES = {"timeseries": {"timeField": "a"}}
+
+
+@pytest.mark.parametrize(
+    ("there", "wanted"),
+    [
+        ({}, Collection("x", {**SERIES, "capped": True, "size": 4096})),
+        ({"old": SERIES}, Collection("x", SERIES, renamed_from="old")),
+        ({"old": {}, "x": {}}, Collection("x", renamed_from="old")),
+        ({"old": {}}, Collection("x", {"capped": True, "size": 4096}, renamed_from="old")),
+    ],
+    ids=["creation", "rename of a time series", "rename to what is there", "rename to another shape"],
+)
+async def test_what_belongs_to_a_blocked_collection_is_skipped(
+    db: Database, there: dict[str, dict[str, Any]], wanted: Collection
+) -> None:
+    if SERIES in there.values() and not (await schema.fetch_server(db)).at_least(5, 0):
+        pytest.skip("before 5.0 there are no time series")
+    for name, options in there.items():
+        await db.create_collection(name, **options)
+    before = await schema.fetch(db)
+    results = await bring(db, [replace(wanted, indexes=(Index({"a": 1}),))])
+    assert [(change.kind, change.status) for change in results] == [
+        ("collection", "blocked"),
+        ("index", "skipped"),
+    ]
+    assert results[1].blockers[0].document() == {
+        "reason": "blocked",
+        "message": "collection x is blocked",
+        "ignorable": False,
+    }
+    assert await schema.fetch(db) == before
+
+
+async def test_what_belongs_to_a_collection_of_another_kind_is_skipped(db: Database) -> None:
+    await db.create_collection("users")
+    kind = Blocker("kind", "users is a collection, the manifest says a view")
+    view = Change("users", "collection", "modify", "users", {}, {"viewOn": "a"}, "blocked", (kind,))
+    results = await schema.apply(db, [view, indexed("users")])
+    assert [change.status for change in results] == ["blocked", "skipped"]
+
+
+async def test_what_belongs_to_a_collection_with_a_blocked_option_is_done(db: Database) -> None:
+    await db.create_collection("users")
+    results = await bring(db, [Collection("users", {"capped": True, "size": 4096}, None, (Index({"a": 1}),))])
+    assert [change.status for change in results] == ["blocked", "applied"]
+
+
+@pytest.mark.parametrize(
+    ("faster", "wanted", "differing"),
+    [
+        ({}, {"capped": True, "size": 4096}, "capped, size"),
+        ({}, {"viewOn": "b", "pipeline": []}, "viewOn"),
+        ({"viewOn": "b", "pipeline": []}, {}, "viewOn"),
+        ({"capped": True, "size": 4096}, {"capped": True, "size": 4096}, None),
+        ({"capped": True, "size": 4000}, {}, None),
+    ],
+)
+async def test_another_collection_that_took_the_name_meanwhile_is_told(
+    db: Database, faster: dict[str, Any], wanted: dict[str, Any], differing: str | None
+) -> None:
+    changes = await planned(db, [Collection("x", wanted)])
+    await db.create_collection("x", **faster)
+    (result,) = await schema.apply(db, changes)
+    if differing is None:
+        assert (result.status, result.error) == ("applied", None)
+        return
+    assert result.status == "failed"
+    assert result.error == {
+        "code": 48,
+        "code_name": "NamespaceExists",
+        "message": f"x was created meanwhile, and differs in {differing}",
+    }
+
+
+async def test_a_collection_that_comes_and_goes_meanwhile_is_told(db: Database) -> None:
+    class Fleeting(type(db)):  # type: ignore[misc]
+        async def command(self, command: dict[str, Any]) -> Any:
+            if "create" in command:
+                await db.create_collection("x")
+                try:
+                    return await db.command(command)
+                finally:
+                    await db.drop_collection("x")
+            return await db.command(command)
+
+    changes = await planned(db, [Collection("x", {"capped": True, "size": 4096})])
+    (result,) = await schema.apply(Fleeting(db.client, db.name), changes)
+    assert result.status == "failed"
+    assert result.error is not None
+    assert result.error["message"] == "x was created and dropped meanwhile"
+
+
+async def test_a_connection_lost_at_the_very_end_loses_no_result(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lost(*_: Any) -> None:
+        raise AutoReconnect("connection closed")
+
+    changes = await planned(db, users(Index({"a": 1})))
+    monkeypatch.setattr(Catalog, "collections", lost)
+    assert [change.status for change in await schema.apply(db, changes)] == ["applied", "applied"]
+
+
+async def test_an_error_does_not_quote_the_whole_command(db: Database) -> None:
+    if not (await schema.fetch_server(db)).at_least(5, 0):
+        pytest.skip("before 5.0 there are no time series")
+    await db.create_collection("t", timeseries={"timeField": "a"})
+    index = {"keys": {"a": "hashed"}, "name": "x"}
+    (result,) = await schema.apply(db, [Change("t", "index", "create", "x", None, index)])
+    assert result.error is not None
+    assert result.error["message"].startswith("BadValue: Invalid index spec for time-series collection")
+    assert result.error["message"].endswith('"hashed"')
+
+
 def renamed(old: str, new: str, **after: Any) -> Change:
     return Change(new, "collection", "modify", new, {"name": old}, {"name": new, **after})
 
@@ -333,14 +450,22 @@ async def test_a_server_alone_takes_no_commit_quorum(tmp_path: Path) -> None:
 
 
 async def test_only_the_collections_that_are_asked_for_are_read(db: Database) -> None:
-    for name in ("a", "b", "motorctl_import_state"):
+    ours = (fingerprint.COLLECTION, history.COLLECTION, "motorctl_temporary_1_0a")
+    for name in ("a", "b", "motorctl_orders", *ours):
         await db.create_collection(name)
-    assert set(await schema.fetch(db, ["a", "motorctl_import_state", "none"])) == {
-        "a",
-        "motorctl_import_state",
-    }
+    assert set(await schema.fetch(db, ["a", *ours, "none"])) == {"a", *ours}
     assert set(await schema.fetch(db, [f"n{n}" for n in range(200)] + ["b"])) == {"b"}
-    assert set(await schema.fetch(db)) == {"a", "b"}
+    assert set(await schema.fetch(db)) == {"a", "b", "motorctl_orders"}
+
+
+async def test_names_that_only_the_driver_refuses_are_read_and_changed(db: Database) -> None:
+    await db.command({"create": "a..b"})
+    desired = [Collection("a..b", {}, Validator({"a": 1}), (Index({"a": 1}, "x"),))]
+    assert {change.status for change in await bring(db, desired)} == {"applied"}
+    found = await schema.fetch(db, search=True)
+    assert schema.dump(found) == schema.dump({"a..b": desired[0]})
+    rebuilt = [replace(desired[0], indexes=(Index({"a": -1}, "x"),))]
+    assert [(c.action, c.status) for c in await bring(db, rebuilt)] == [("rebuild", "applied")]
 
 
 async def test_more_collections_than_one_answer_holds_are_read(db: Database) -> None:
@@ -389,9 +514,7 @@ async def test_search_indexes_are_none_where_the_server_has_none(db: Database) -
     assert {name: one.search_indexes for name, one in found.items()} == {"a": None, "v": None}
 
 
-async def test_search_indexes_are_read_where_the_server_has_them(
-    db: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_search_indexes_are_read_where_the_server_has_them(db: Database) -> None:
     for name in ("a", "b"):
         await db.create_collection(name)
     await db.create_collection("v", viewOn="a", pipeline=[])
@@ -403,24 +526,24 @@ async def test_search_indexes_are_read_where_the_server_has_them(
     }
     vector = {**listed, "name": "v", "type": "vectorSearch"}
 
-    async def answer(collection: Any, pipeline: list[dict[str, Any]]) -> Any:
-        assert pipeline == [{"$listSearchIndexes": {}}]
+    class Searching(type(db)):  # type: ignore[misc]
+        async def command(self, command: dict[str, Any]) -> Any:
+            if "aggregate" not in command:
+                return await db.command(command)
+            assert command["pipeline"] == [{"$listSearchIndexes": {}}]
+            return {
+                "cursor": {"id": 0, "firstBatch": [listed, vector] if command["aggregate"] == "a" else []}
+            }
 
-        async def rows() -> Any:
-            for row in [listed, vector] if collection.name == "a" else []:
-                yield row
-
-        return rows()
-
-    monkeypatch.setattr(driver, "aggregate", answer)
-    found = await schema.fetch(db, search=True)
+    searching = Searching(db.client, db.name)
+    found = await schema.fetch(searching, search=True)
     definition = {"mappings": {"dynamic": True}}
     assert {name: one.search_indexes for name, one in found.items()} == {
         "a": (SearchIndex("default", definition), SearchIndex("v", definition, "vectorSearch")),
         "b": (),
         "v": None,
     }
-    assert (await schema.fetch(db))["a"].search_indexes is None
+    assert (await schema.fetch(searching))["a"].search_indexes is None
 
 
 async def test_other_errors_of_a_rename_are_told(db: Database) -> None:

@@ -37,6 +37,8 @@ USERS: dict[str, list[Any]] = {
     "elsewhere": [{"role": "dbAdmin", "db": "other"}],
     "finder": [{"role": "finder", "db": "shop"}],
     "builder": [{"role": "builder", "db": "shop"}],
+    "adder": [{"role": "adder", "db": "shop"}],
+    "keeper": [{"role": "keeper", "db": "shop"}],
 }
 
 ROLES: dict[str, list[dict[str, Any]]] = {
@@ -44,6 +46,21 @@ ROLES: dict[str, list[dict[str, Any]]] = {
     "builder": [
         {"resource": {"db": "shop", "collection": "u"}, "actions": ["createIndex", "dropIndex"]},
         {"resource": {"db": "shop", "collection": ""}, "actions": ["collMod"]},
+    ],
+    "adder": [
+        {
+            "resource": {"db": "shop", "collection": ""},
+            "actions": [
+                *("createCollection", "createIndex", "dropCollection"),
+                *("find", "listCollections", "listIndexes"),
+            ],
+        }
+    ],
+    "keeper": [
+        {
+            "resource": {"db": "shop", "collection": ""},
+            "actions": ["createCollection", "createIndex", "find", "listCollections", "listIndexes"],
+        }
     ],
 }
 
@@ -173,7 +190,7 @@ async def test_what_a_user_may_not_do_is_named(
 
 
 async def _reset(db: Database) -> None:
-    for name in ("u", "v", "new", "gone"):
+    for name in await db.list_collection_names():
         await db.drop_collection(name)
     await db["u"].insert_many([{"a": 1}, {"a": 1}])
     await db["u"].create_index("c")
@@ -188,8 +205,8 @@ async def test_what_a_user_may_not_read_is_unchecked(opened: Callable[[str], Dat
     (change,) = await find_blockers(opened("builder"), [unique], current={}, server=server)
     assert (change.status, change.blockers) == ("planned", ())
     assert change.unchecked == (
-        "index u.x: duplicates couldn't be looked for: the user may not read them",
         "index u.x: sizes on disk couldn't be looked for: the user may not read them",
+        "index u.x: duplicates couldn't be looked for: the user may not read them",
     )
     # Who may find, finds.
     (change,) = await find_blockers(opened("finder"), [unique], current={}, server=server)
@@ -203,6 +220,66 @@ async def test_what_a_user_may_not_read_is_unchecked(opened: Callable[[str], Dat
         (),
         ["privilege", "duplicates"],
     )
+
+
+REBUILT = Index({"c": -1}, "c_1")
+TRIED = "shop.motorctl_temporary_*"
+
+
+@pytest.mark.parametrize(
+    ("user", "missing"),
+    [
+        ("both", None),
+        ("anyDbAdmin", None),
+        ("adder", "dropIndex on shop.u"),
+        ("builder", f"createCollection on {TRIED} and createIndex on {TRIED} and dropCollection on {TRIED}"),
+        ("keeper", f"dropIndex on shop.u and dropCollection on {TRIED}"),
+    ],
+)
+async def test_a_rebuild_needs_more_than_its_commands(
+    opened: Callable[[str], Database], user: str, missing: str | None
+) -> None:
+    db = opened(user)
+    await _reset(opened("root"))
+    (step,) = await _rebuild_of(opened("root"))
+    (change,) = await find_blockers(db, [step], current={}, server=Server((6, 0)))
+    found = [blocker.message for blocker in change.blockers]
+    assert found == ([] if missing is None else [f"the user has no privilege for {missing}"])
+    # The server is of the same opinion.
+    if user != "builder":
+        (result,) = await schema.apply(db, [step])
+        assert result.status == ("applied" if missing is None else "failed")
+
+
+async def _rebuild_of(db: Database) -> list[Change]:
+    planned = schema.plan(await schema.fetch(db), [Collection("u", {}, None, (REBUILT,))])
+    return [change for change in planned if change.action != "keep"]
+
+
+async def test_what_a_rebuild_leaves_is_named(opened: Callable[[str], Database]) -> None:
+    root = opened("root")
+    await _reset(root)
+    (result,) = await schema.apply(opened("adder"), await _rebuild_of(root))
+    assert result.error == {
+        "code": 13,
+        "code_name": "Unauthorized",
+        "message": "not authorized on shop to execute command dropIndexes; "
+        "stand-in motorctl_temporary_c_1 of u is left: drop it",
+    }
+    assert sorted(await root["u"].index_information()) == ["_id_", "c_1", "motorctl_temporary_c_1"]
+
+
+async def test_tidying_up_does_not_hide_what_went_wrong(opened: Callable[[str], Database]) -> None:
+    root = opened("root")
+    await _reset(root)
+    (step,) = await _rebuild_of(root)
+    refused = replace(step, after={"keys": {"c": "2d"}, "name": "c_1", "bits": 50})
+    (result,) = await schema.apply(opened("keeper"), [refused])
+    assert result.error is not None
+    said, _, left = result.error["message"].partition("; ")
+    assert (result.error["code_name"], "bits" in said) == ("InvalidOptions", True)
+    (scratch,) = {*await root.list_collection_names()} - {"u", "gone"}
+    assert left == f"collection {scratch} is left: drop it"
 
 
 async def test_without_authorisation_there_is_nothing_to_lack(db: Database) -> None:

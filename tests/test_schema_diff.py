@@ -133,6 +133,24 @@ def test_a_view_against_a_collection_is_one_difference() -> None:
         assert change.status == "blocked"
 
 
+def test_a_view_without_a_pipeline_has_an_empty_one() -> None:
+    short, there = Collection("v", {"viewOn": "c"}), Collection("v", {"viewOn": "c", "pipeline": []})
+    for a, b in ((short, there), (there, short), (short, short)):
+        assert differing([a], [b]) == []
+    other = Collection("v", {"viewOn": "c", "pipeline": [{"$limit": 1}]})
+    for a, b in ((short, other), (other, short)):
+        (change,) = differing([a], [b])
+        assert (change.action, change.status) == ("modify", "planned")
+
+
+def test_a_clustered_index_without_a_name_is_content_with_any() -> None:
+    clustered = {"key": {"_id": 1}, "unique": True}
+    named = Collection("c", {"clusteredIndex": {**clustered, "name": "mine"}})
+    assert differing([named], [Collection("c", {"clusteredIndex": clustered})]) == []
+    (change,) = differing([named], [Collection("c", {"clusteredIndex": {**clustered, "name": "_id_"}})])
+    assert change.status == "blocked"
+
+
 def test_wishes_are_taken_as_fulfilled() -> None:
     wishes = [
         Collection("gone", absent=True),
@@ -181,6 +199,18 @@ def test_two_files_need_no_server_and_no_driver(tmp_path: Path, cli: Runner) -> 
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+@pytest.mark.parametrize("glob", ["new", "old", "n*"])
+def test_a_collection_that_is_renamed_is_chosen_by_either_name(
+    tmp_path: Path, cli: Runner, glob: str
+) -> None:
+    one, two = tmp_path / "one.yaml", tmp_path / "two.yaml"
+    one.write_text("collections: {old: {}, other: {}}\n")
+    two.write_text("collections: {new: {renamed_from: old}, other: {capped: true, size: 4096}}\n")
+    result = cli("schema", "diff", str(one), str(two), "--collection", glob, "-o", "json", connected=False)
+    (change,) = result.json()["changes"]
+    assert change["commands"] == [{"renameCollection": "old", "to": "new"}]
 
 
 def test_a_manifest_against_the_server_and_back(cli: Runner, sync_db: SyncDatabase) -> None:

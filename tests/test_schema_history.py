@@ -17,6 +17,7 @@ from motorctl.core.schema import Change, Collection, Index, Validator, history
 
 if TYPE_CHECKING:
     import pymongo
+    from conftest import Runner
 
     from motorctl.client import Database
 
@@ -113,6 +114,16 @@ async def test_who_may_not_write_it_is_told_and_goes_on(db: Database, server_uri
         await client.admin.command({"configureFailPoint": "failCommand", "mode": "off"})
         client.close()
     assert await history.entries(db, 1) == []
+
+
+def test_an_apply_that_changes_nothing_leaves_one_too(cli: Runner) -> None:
+    for _ in range(2):
+        assert cli("schema", "apply", "--builtin", "shop").code == 0
+    newest, _ = cli("schema", "history", "-o", "json").json()
+    assert (newest["result"], newest["changes"]) == ("applied", [])
+    assert "Each apply leaves one record, also one that had nothing to change" in " ".join(
+        cli("schema", "history", "--help").stdout.replace("│", " ").split()
+    )
 
 
 async def test_an_end_that_cannot_be_written_is_told(db: Database) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from motorctl.core import schema
-from motorctl.core.schema import Change, Collection, Index, Server, Validator, plan
+from motorctl.core.schema import Change, Collection, Index, SearchIndex, Server, Validator, plan
 from motorctl.core.schema.compare import (
     expand_collation,
     identity,
@@ -80,6 +81,76 @@ def test_a_view_under_a_collections_name_is_a_blocker() -> None:
     ]
 
 
+@pytest.mark.parametrize("prune", [False, True])
+@pytest.mark.parametrize("renamed_from", [None, "old"])
+def test_nothing_is_done_to_what_is_of_another_kind(prune: bool, renamed_from: str | None) -> None:
+    plain = Collection(
+        renamed_from or "users",
+        {},
+        Validator({"a": 1}),
+        (Index({"a": 1}, "a_1"), Index({"b": 1}, "motorctl_temporary_b_1")),
+        (SearchIndex("s", {}),),
+    )
+    view = Collection(
+        "users", {"viewOn": "people"}, search_indexes=(SearchIndex("t", {}),), renamed_from=renamed_from
+    )
+    changes = [c for c in plan({plain.name: plain}, [view], prune=prune) if c.action != "keep"]
+    assert [(c.kind, c.status) for c in changes] == [("collection", "blocked")]
+    there = {view.name: view}
+    changes = [c for c in plan(there, [replace(plain, name="users")], prune=prune) if c.action != "keep"]
+    assert {c.status for c in changes} == {"blocked"}
+    assert changes[0].kind == "collection"
+    assert not any(c.action == "drop" or c.commands for c in changes)
+
+
+def test_a_view_without_a_pipeline_has_an_empty_one() -> None:
+    there = {"v": Collection("v", {"viewOn": "users", "pipeline": [{"$match": {"a": 1}}]})}
+    change = one(plan(there, [Collection("v", {"viewOn": "users"})]), "collection")
+    assert (change.action, change.commands) == (
+        "modify",
+        ({"collMod": "v", "viewOn": "users", "pipeline": []},),
+    )
+    there = {"v": Collection("v", {"viewOn": "users", "pipeline": []})}
+    assert schema.in_sync(plan(there, [Collection("v", {"viewOn": "users"})]))
+
+
+LOOKING: list[dict[str, Any]] = [
+    {"viewOn": "old", "pipeline": []},
+    {"viewOn": "x", "pipeline": [{"$lookup": {"from": "old", "as": "a"}}]},
+    {"viewOn": "x", "pipeline": [{"$unionWith": "old"}]},
+    {"viewOn": "x", "pipeline": [{"$unionWith": {"coll": "old", "pipeline": []}}]},
+    {"viewOn": "x", "pipeline": [{"$facet": {"f": [{"$graphLookup": {"from": "old"}}]}}]},
+]
+
+
+@pytest.mark.parametrize("options", LOOKING)
+def test_a_renamed_collection_leaves_no_view_behind_unsaid(options: dict[str, Any]) -> None:
+    view, new = Collection("seen", options), Collection("new", renamed_from="old")
+    old = {"old": Collection("old")}
+    for current, desired in (({**old, "seen": view}, [new]), (old, [new, view])):
+        change = next(c for c in plan(current, desired) if c.collection == "new")
+        (blocker,) = change.blockers
+        assert (change.status, blocker.reason, blocker.ignorable) == ("blocked", "views", True)
+        assert blocker.message == "view seen looks at old, and would find nothing there"
+        assert change.commands == ({"renameCollection": "old", "to": "new"},)
+    for changed in (Collection("seen", {"viewOn": "new"}), Collection("seen", absent=True)):
+        change = next(c for c in plan({**old, "seen": view}, [new, changed]) if c.collection == "new")
+        assert change.blockers == ()
+    other = Collection("seen", {"viewOn": "x", "pipeline": [{"$match": {"from": "old", "a": ["old"]}}]})
+    assert not any(change.blockers for change in plan({**old, "seen": other}, [new]))
+
+
+@pytest.mark.parametrize(("search", "blocked"), [(None, False), (True, False), (False, True)])
+def test_whether_the_server_has_search_is_known_before_anything_is_there(
+    search: bool | None, blocked: bool
+) -> None:
+    desired = [Collection("users", search_indexes=(SearchIndex("s", {}),))]
+    change = one(plan({}, desired, server=Server(search=search)), "search_index")
+    assert [blocker.message for blocker in change.blockers] == ["this server has no search indexes"] * blocked
+    change = one(plan({"users": Collection("users")}, desired, server=Server(search=search)), "search_index")
+    assert bool(change.blockers) is (search is not True)
+
+
 def test_an_option_that_no_manifest_names_stays() -> None:
     assert schema.in_sync(plan(with_indexes(capped=True, size=4096), wanted(), prune=True))
 
@@ -125,7 +196,21 @@ def test_an_option_that_no_manifest_names_stays() -> None:
             {"key": {"_id": 1}, "unique": True, "name": "_id_"},
             True,
         ),
+        (
+            "clusteredIndex",
+            {"v": 2, "key": {"_id": 1}, "unique": True, "name": "mine"},
+            {"key": {"_id": 1}, "unique": True},
+            True,
+        ),
+        (
+            "clusteredIndex",
+            {"key": {"_id": 1}, "unique": True, "name": "mine"},
+            {"key": {"_id": 1}, "unique": True, "name": "_id_"},
+            False,
+        ),
         ("viewOn", "a", "b", False),
+        ("pipeline", [], None, True),
+        ("pipeline", [{"$limit": 1}], None, False),
     ],
 )
 def test_creation_options_are_compared_without_what_the_server_adds(
@@ -342,12 +427,115 @@ def test_a_text_index_the_manifest_does_not_name_is_replaced_only_with_prune(ind
     assert schema.drops(replaced) == ["index users.mine"]
 
 
+SERVERS_NAMED = [Server((4, 4)), Server((5, 0)), Server((6, 0)), Server((8, 0))]
+
+
+@pytest.mark.parametrize("server", SERVERS_NAMED, ids=lambda server: server.name)
+def test_a_text_index_beside_the_one_that_is_meant_goes_only_with_prune(server: Server) -> None:
+    current = with_indexes(Index({"x": 1}, "a_1"), Index({"t": "text"}, "search"))
+    wish = wanted(Index({"a": 1, "t": "text"}, "a_1"))
+    blocked = one(plan(current, wish, server=server))
+    assert (blocked.action, blocked.status, blocked.replaces) == ("rebuild", "blocked", ("a_1", "search"))
+    assert (blocked.unmanaged, blocked.commands, schema.drops(blocked)) == (
+        ("search",),
+        (),
+        ["index users.search"],
+    )
+    assert [(blocker.reason, blocker.ignorable) for blocker in blocked.blockers] == [("unmanaged", False)]
+    replaced = one(plan(current, wish, server=server, prune=True))
+    assert (replaced.status, schema.drops(replaced)) == ("planned", ["index users.search"])
+
+
+GUARD = Index({"email": 1}, "guard", {"unique": True, "partialFilterExpression": {"a": 1}})
+
+
+@pytest.mark.parametrize("name", ["e", None])
+def test_before_5_0_an_index_of_the_same_keys_is_replaced_only_with_prune(name: str | None) -> None:
+    wish = wanted(Index({"email": 1}, name))
+    blocked = one(plan(with_indexes(GUARD), wish, server=OLD))
+    assert (blocked.action, blocked.status, blocked.unmanaged) == ("rebuild", "blocked", ("guard",))
+    assert blocked.name == (name or "email_1")
+    assert blocked.blockers[0].message.startswith("before MongoDB 5.0 a collection has one index")
+    replaced = one(plan(with_indexes(GUARD), wish, server=OLD, prune=True))
+    assert (replaced.status, schema.drops(replaced)) == ("planned", ["index users.guard"])
+    beside = [c for c in plan(with_indexes(GUARD), wish, server=Server((5, 0))) if c.kind == "index"]
+    assert [(c.action, c.name, c.status) for c in beside] == [
+        ("keep", "guard", "unmanaged"),
+        ("create", name or "email_1", "planned"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        Index({"email": 1}, "guard"),
+        Index({"email": 1}, "e", {}, renamed_from="guard"),
+        GUARD.named("e"),
+        Index(GUARD.keys, None, {**GUARD.options, "hidden": True, "expireAfterSeconds": 5}),
+    ],
+)
+@pytest.mark.parametrize("server", SERVERS_NAMED, ids=lambda server: server.name)
+def test_an_index_the_manifest_speaks_of_may_be_replaced(wish: Index, server: Server) -> None:
+    change = one(plan(with_indexes(GUARD), wanted(wish), server=server))
+    assert (change.status, change.unmanaged) == ("planned", ())
+
+
+def test_an_index_that_must_not_be_there_may_be_replaced() -> None:
+    desired = [Collection("users", indexes=(Index({"email": 1}, "e"),), absent_indexes=(Index({}, "guard"),))]
+    change = one(plan(with_indexes(GUARD), desired, server=OLD))
+    assert (change.action, change.status, change.replaces) == ("rebuild", "planned", ("guard",))
+
+
+@pytest.mark.parametrize("server", SERVERS_NAMED[2:], ids=lambda server: server.name)
+@pytest.mark.parametrize("hidden", [{}, {"hidden": True}])
+@pytest.mark.parametrize("turned", [1, -1])
+def test_an_index_that_becomes_unique_gives_its_place_to_another(
+    server: Server, hidden: dict[str, Any], turned: int
+) -> None:
+    current = with_indexes(Index({"d": 1}, "n3"))
+    pair = (Index({"d": 1}, "b_1"), Index({"d": 1}, "n3", {"unique": True, **hidden}))
+    changes = plan(current, wanted(*pair[::turned]), server=server)
+    assert [(c.action, c.name, c.replaces) for c in changes if c.kind == "index"] == [
+        ("modify", "n3", ()),
+        ("create", "b_1", ()),
+    ]
+
+
+@pytest.mark.parametrize("turned", [1, -1])
+def test_an_index_that_is_built_anew_gives_its_place_to_another(turned: int) -> None:
+    current = with_indexes(Index({"d": 1}, "n3"))
+    pair = (Index({"d": 1}, "b_1"), Index({"d": 1}, "n3", {"unique": True}))[::turned]
+    changes = [c for c in plan(current, wanted(*pair), server=Server((5, 0))) if c.kind == "index"]
+    assert [(c.action, c.name, c.replaces) for c in changes] == [
+        ("rebuild", pair[0].name, ("n3",)),
+        ("rebuild", pair[1].name, ()),
+    ]
+
+
+@pytest.mark.parametrize("turned", [1, -1])
+@pytest.mark.parametrize("before", [{}, {"hidden": True}])
+def test_before_5_0_what_stays_stands_in_the_way(turned: int, before: dict[str, Any]) -> None:
+    current = with_indexes(Index({"a": 1}, "u", {"unique": True, **before}))
+    pair = (Index({"a": 1}, "b"), Index({"a": 1}, "u", {"unique": True}))[::turned]
+    changes = {c.name: c for c in plan(current, wanted(*pair), server=OLD) if c.kind == "index"}
+    assert changes["u"].blockers == ()
+    assert (changes["b"].status, changes["b"].replaces) == ("blocked", ())
+    assert changes["b"].blockers[0].message.startswith("index b beside u of users, which has the same keys,")
+
+
+@pytest.mark.parametrize("wish", [Index({"a": 1}), Index({"a": 1}, None, {"hidden": True})])
+def test_a_name_that_must_not_be_there_will_not_do(wish: Index) -> None:
+    desired = [Collection("users", indexes=(wish,), absent_indexes=(Index({}, "foo"),))]
+    change = one(plan(with_indexes(Index({"a": 1}, "foo")), desired))
+    assert (change.action, change.name, change.replaces, change.unmanaged) == ("rebuild", "a_1", ("foo",), ())
+
+
 def test_a_text_index_the_manifest_names_is_its_own() -> None:
     change = one(
         plan(with_indexes(Index({"body": "text"}, "mine")), wanted(Index({"title": "text"}, "mine")))
     )
     assert (change.status, change.unmanaged, schema.drops(change)) == ("planned", (), [])
-    assert schema.describe(change) == "keys: {body: text} -> {title: text}; drops mine before it is built"
+    assert schema.describe(change) == "keys: {body: text} -> {title: text}; in place of mine"
 
 
 def test_two_indexes_that_swap_their_names_are_both_rebuilt() -> None:
@@ -427,11 +615,19 @@ OPTIONS = st.fixed_dictionaries(
         "partialFilterExpression": st.sampled_from([{"a": 1}, {"b": {"$gt": 1, "$lt": 5}}]),
     },
 ).filter(lambda options: not (options.get("sparse") and "partialFilterExpression" in options))
-INDEXES = st.builds(
-    Index,
-    st.dictionaries(FIELDS, st.sampled_from([1, -1]), min_size=1, max_size=3),
-    st.none() | st.sampled_from(["one", "two", "three"]),
-    OPTIONS,
+ORDERED = st.dictionaries(FIELDS, st.sampled_from([1, -1]), min_size=1, max_size=3)
+INDEXES = st.builds(Index, ORDERED, st.none() | st.sampled_from(["one", "two", "three"]), OPTIONS)
+NAMES = st.sampled_from(["one", "two", "three", "a_1"])
+# Only those of the same keys, or with text, stand in each other's way.
+RIVALS = (
+    INDEXES
+    | st.builds(Index, st.just({"a": 1}), st.none() | NAMES, OPTIONS)
+    | st.builds(
+        Index,
+        st.sampled_from([{"a": "text"}, {"a": 1, "b": "text"}]),
+        st.none() | NAMES,
+        st.fixed_dictionaries({}, optional={"hidden": st.booleans()}),
+    )
 )
 
 
@@ -439,35 +635,52 @@ def _facts(index: Index, server: Server) -> Any:
     return identity(index_facts(index.keys, index.options, None), server)
 
 
-def distinct(indexes: list[Index]) -> tuple[Index, ...]:
-    """Keep those that a server takes beside each other, as a manifest has to."""
-    kept: list[Index] = []
+def distinct(indexes: list[Index], *, oldest: bool = True) -> tuple[Index, ...]:
+    """Keep those that a server takes beside each other, as a manifest has to: the oldest one, or the newest."""
+    kept: tuple[Index, ...] = ()
     for index in indexes:
         if len(index.keys) > 1 and "expireAfterSeconds" in index.options:
             continue
-        # What the oldest server takes, each server takes.
-        mine = _facts(index, OLD)
-        if all(index.resolved_name != k.resolved_name and mine != _facts(k, OLD) for k in kept):
-            kept.append(index)
-    return tuple(kept)
+        refused = oldest and any(_facts(index, OLD) == _facts(other, OLD) for other in kept)
+        if not refused and Collection("users", indexes=(*kept, index)).conflict() is None:
+            kept = (*kept, index)
+    return kept
 
 
-OLD = Server((4, 4))
-SERVERS = st.sampled_from([OLD, Server((5, 0)), Server((6, 0)), Server((8, 0))])
+def beside_each_other(indexes: list[Index]) -> tuple[Index, ...]:
+    return distinct(indexes, oldest=False)
+
+
+OLD, NEWEST = Server((4, 4)), Server()
+SERVERS = st.sampled_from(SERVERS_NAMED)
 INDEX_SETS: st.SearchStrategy[tuple[Index, ...]] = st.lists(INDEXES, max_size=5).map(distinct)
+RIVAL_SETS: st.SearchStrategy[tuple[Index, ...]] = st.lists(RIVALS, max_size=5).map(beside_each_other)
 VALIDATORS = st.none() | st.builds(
     Validator,
     st.sampled_from([{"a": 1}, {"$jsonSchema": {"required": ["a"]}}]),
     st.sampled_from(["off", "moderate", "strict"]),
     st.sampled_from(["warn", "error"]),
 )
-COLLECTIONS = st.builds(Collection, st.just("users"), st.just({}), VALIDATORS, INDEX_SETS)
+COLLECTIONS = st.builds(Collection, st.just("users"), st.just({}), VALIDATORS, RIVAL_SETS)
+ABSENT = st.lists(NAMES.map(lambda name: Index({}, name)), max_size=2).map(tuple)
 
 
-def served(collection: Collection) -> dict[str, Collection]:
-    """Give each index its name, as a server does."""
-    indexes = tuple(named(index) for index in collection.indexes)
-    return {collection.name: Collection(collection.name, collection.options, collection.validator, indexes)}
+def without_wanted(collection: Collection, absent: tuple[Index, ...]) -> Collection:
+    """Say of names that no index of them must be there, but of those that are wanted."""
+    names = {index.resolved_name for index in collection.indexes}
+    return replace(collection, absent_indexes=tuple(one for one in absent if one.name not in names))
+
+
+WISHES = st.builds(without_wanted, COLLECTIONS, ABSENT)
+
+
+def served(collection: Collection, server: Server) -> dict[str, Collection]:
+    """Give each index its name, as a server does; leave out what that one doesn't take beside another."""
+    indexes: list[Index] = []
+    for index in collection.indexes:
+        if _facts(index, server) not in [_facts(other, server) for other in indexes]:
+            indexes.append(named(index))
+    return {"users": Collection("users", collection.options, collection.validator, tuple(indexes))}
 
 
 def carried_out(current: Collection, changes: list[Change], server: Server) -> Collection:
@@ -475,7 +688,7 @@ def carried_out(current: Collection, changes: list[Change], server: Server) -> C
     indexes = {index.resolved_name: index for index in current.indexes}
     validator = current.validator
     for change in changes:
-        if change.action == "keep":
+        if change.action == "keep" or change.blockers:
             continue
         after = dict(change.after or {})
         if change.kind == "validator":
@@ -493,39 +706,65 @@ def carried_out(current: Collection, changes: list[Change], server: Server) -> C
                 new = Index(after.pop("keys"), after.pop("name"), after)
                 assert new.resolved_name not in indexes
                 assert _facts(new, server) not in [_facts(index, server) for index in indexes.values()]
+                assert not (new.is_text and any(index.is_text for index in indexes.values()))
                 indexes[new.resolved_name] = new
     return Collection(current.name, current.options, validator, tuple(indexes.values()))
 
 
 @given(COLLECTIONS, SERVERS)
 def test_a_schema_is_in_sync_with_itself(collection: Collection, server: Server) -> None:
-    assert schema.in_sync(plan(served(collection), [collection], server=server, prune=True))
+    (there,) = served(collection, server).values()
+    assert schema.in_sync(plan({"users": there}, [there], server=server, prune=True))
 
 
 @settings(max_examples=300)
-@given(COLLECTIONS, COLLECTIONS, SERVERS, st.booleans())
+@given(COLLECTIONS, WISHES, SERVERS, st.booleans())
 def test_a_plan_that_is_carried_out_leaves_nothing_to_do(
     before: Collection, after: Collection, server: Server, prune: bool
 ) -> None:
-    current = served(before)
-    planned = copy.deepcopy((current, after))
-    # Without prune an index that stays can stand in the way of none: the wanted ones win.
-    result = carried_out(current["users"], plan(current, [after], server=server, prune=prune), server)
-    assert (current, after) == planned
+    current = served(before, server)
+    arguments = copy.deepcopy((current, after))
+    changes = plan(current, [after], server=server, prune=prune)
+    assert (current, after) == arguments
+    result = carried_out(current["users"], changes, server)
     again = plan({"users": result}, [after], server=server, prune=prune)
-    assert [change for change in again if change.action != "keep"] == []
+    assert [change for change in again if change.action != "keep" and not change.blockers] == []
+    if not any(change.blockers for change in changes):
+        assert schema.in_sync(again)
+        names = {index.name for index in result.indexes}
+        assert names.isdisjoint(index.name for index in after.absent_indexes)
+        wished = [_facts(index, NEWEST) for index in after.indexes]
+        assert all(_facts(index, NEWEST) in wished or not prune for index in result.indexes)
+
+
+@settings(max_examples=300)
+@given(COLLECTIONS, WISHES, SERVERS)
+def test_without_prune_what_the_manifest_does_not_speak_of_stays(
+    before: Collection, after: Collection, server: Server
+) -> None:
+    current = served(before, server)
+    result = carried_out(current["users"], plan(current, [after], server=server), server)
+    spoken_of = {index.resolved_name for index in (*after.indexes, *after.absent_indexes)}
+    wished = [_facts(index, NEWEST) for index in after.indexes]
+    others = [
+        index
+        for index in current["users"].indexes
+        if index.name not in spoken_of and _facts(index, NEWEST) not in wished
+    ]
+    assert [index for index in others if index not in result.indexes] == []
 
 
 @given(COLLECTIONS, COLLECTIONS, SERVERS)
 def test_without_prune_nothing_is_only_dropped(before: Collection, after: Collection, server: Server) -> None:
-    assert all(change.action != "drop" for change in plan(served(before), [after], server=server))
+    assert all(change.action != "drop" for change in plan(served(before, server), [after], server=server))
 
 
 @given(COLLECTIONS, COLLECTIONS, SERVERS)
 def test_what_goes_goes_after_what_comes(before: Collection, after: Collection, server: Server) -> None:
-    changes = [c for c in plan(served(before), [after], server=server, prune=True) if c.action != "keep"]
+    planned = plan(served(before, server), [after], server=server, prune=True)
+    changes = [c for c in planned if c.action != "keep"]
     indexes = [c.action for c in changes if c.kind == "index" and not (c.after or {}).get("hidden")]
-    rank = {"create": 0, "modify": 0, "rebuild": 1, "drop": 2}
+    rank = {"modify": 0, "create": 1, "rebuild": 2, "drop": 3}
     assert indexes == sorted(indexes, key=lambda action: rank[action])
     places = [n for n, change in enumerate(changes) if change.kind == "validator"]
     for place in places:
@@ -539,7 +778,7 @@ def test_what_goes_goes_after_what_comes(before: Collection, after: Collection, 
 def test_each_change_has_its_commands_and_only_a_change_has(
     before: Collection, after: Collection, server: Server
 ) -> None:
-    for change in plan(served(before), [after], server=server, prune=True):
+    for change in plan(served(before, server), [after], server=server, prune=True):
         assert bool(change.commands) == (change.action != "keep" and not change.blockers)
 
 
@@ -547,7 +786,7 @@ def test_each_change_has_its_commands_and_only_a_change_has(
 def test_a_plan_accounts_for_every_wanted_index_once(
     before: Collection, after: Collection, server: Server
 ) -> None:
-    planned = plan(served(before), [after], server=server, prune=True)
+    planned = plan(served(before, server), [after], server=server, prune=True)
     changes = [c for c in planned if c.kind == "index" and c.action != "drop"]
     assert len(changes) == len(after.indexes)
     assert len({change.name for change in changes}) == len(changes)

@@ -165,7 +165,8 @@ def test_before_5_0_indexes_of_the_same_keys_stand_in_each_others_way() -> None:
             {"timeseries": {"granularity": "minutes"}},
         ),
         ({"capped": True, "size": 4096}, {"size": 8192, "max": 5}, {"cappedSize": 8192, "cappedMax": 5}),
-        ({"viewOn": "a", "pipeline": [1]}, {"viewOn": "b"}, {"viewOn": "b", "pipeline": [1]}),
+        ({"viewOn": "a", "pipeline": [1]}, {"viewOn": "b"}, {"viewOn": "b", "pipeline": []}),
+        ({"viewOn": "a", "pipeline": [1]}, {"viewOn": "a"}, {"viewOn": "a", "pipeline": []}),
         (
             {"timeseries": SERIES, "expireAfterSeconds": 5},
             {"expireAfterSeconds": "off"},

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pymongo.errors import OperationFailure
 
-from motorctl.core.schema import Change, Collection, Index, Server, Validator, fetch, fetch_server, plan
+from motorctl.core.schema import (
+    Change,
+    Collection,
+    Index,
+    SearchIndex,
+    Server,
+    Validator,
+    fetch,
+    fetch_server,
+    plan,
+)
 from motorctl.core.schema.compare import identity, index_facts
 from motorctl.core.schema.planning.capabilities import COLLECTIONS, INDEXES, VALIDATORS
 from motorctl.core.schema.planning.collections import differences
@@ -57,6 +67,32 @@ async def carried_out(db: Database, wanted: Collection, *, prune: bool = False) 
     again = plan(await fetch(db), [wanted], server=server, prune=prune)
     assert [change for change in again if change.action != "keep"] == []
     return [change for change in changes if change.action != "keep"]
+
+
+async def test_whether_a_server_has_search_is_asked_before_anything_is_there(db: Database) -> None:
+    server = await fetch_server(db, search=True)
+    assert (await fetch_server(db)).search is None
+    desired = [Collection("users", search_indexes=(SearchIndex("s", {"mappings": {"dynamic": True}}),))]
+    (create, index) = plan(await fetch(db, search=True), desired, server=server)
+    await send(db, create)
+    if server.search:
+        assert index.blockers == ()
+        return
+    assert [blocker.message for blocker in index.blockers] == ["this server has no search indexes"]
+    with pytest.raises(OperationFailure):
+        await send(db, index)
+
+
+async def test_two_indexes_that_part_over_uniqueness(db: Database) -> None:
+    await create(db, Collection("c", indexes=(Index({"d": 1}, "n3"),)))
+    pair = (Index({"d": 1}, "b_1"), Index({"d": 1}, "n3", {"unique": True}))
+    server = await fetch_server(db)
+    if not server.at_least(5):
+        changes = plan(await fetch(db), [Collection("c", indexes=pair)], server=server)
+        assert [one.status for one in changes if one.kind == "index"] == ["planned", "blocked"]
+        return
+    await carried_out(db, Collection("c", indexes=pair))
+    assert {one.resolved_name for one in (await fetch(db))["c"].indexes} == {"b_1", "n3"}
 
 
 # -- indexes ----------------------------------------------------------------------------------------------

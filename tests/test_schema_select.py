@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from motorctl.core.schema import Change, Collection, Index, SearchIndex, Validator
+from motorctl.core.schema import Blocker, Change, Collection, Index, SearchIndex, Server, Validator, plan
 from motorctl.core.schema.select import PARTS, Selection
 from motorctl.errors import UsageError
 
@@ -40,21 +41,68 @@ def test_two_parts_are_both() -> None:
     ]
 
 
+ONLY_INDEXES = Selection(frozenset({"indexes"}))
+IMPOSSIBLE = Blocker("version", "too old")
+
+
+@pytest.mark.parametrize("blockers", [(), (IMPOSSIBLE,)])
 @pytest.mark.parametrize(
-    "command", [{"create": "users"}, {"renameCollection": "shop.people", "to": "shop.users"}]
+    "opening",
+    [
+        change("collection"),
+        change("collection", "modify", before={"name": "people"}, after={"name": "users"}),
+    ],
 )
-def test_a_collection_that_must_be_made_first_comes_along(command: dict[str, str]) -> None:
-    opening = change("collection", commands=(command,))
-    only = Selection(frozenset({"indexes"}))
-    assert only.changes([opening, change("index")]) == [opening, change("index")]
+def test_a_collection_that_must_be_made_first_comes_along(
+    opening: Change, blockers: tuple[Blocker, ...]
+) -> None:
+    opening = replace(opening, blockers=blockers, status="blocked" if blockers else "planned")
+    for needs in (change("index"), change("index", "drop"), change("search_index", "modify")):
+        assert ONLY_INDEXES.changes([opening, needs]) == [opening, needs]
     # Nothing of it is asked for: nothing needs it.
-    assert only.changes([opening, change("validator")]) == []
-    assert only.changes([opening, change("index", "keep")]) == [change("index", "keep")]
-    assert only.changes([opening, change("index", collection="other")]) == [
-        change("index", collection="other")
-    ]
-    changed = change("collection", "modify", commands=({"collMod": "users"},))
-    assert only.changes([changed, change("index")]) == [change("index")]
+    for other in (change("validator"), change("validator", "drop")):
+        assert ONLY_INDEXES.changes([opening, other]) == []
+    assert ONLY_INDEXES.changes([opening, change("index", "keep")]) == [change("index", "keep")]
+    elsewhere = change("index", collection="other")
+    assert ONLY_INDEXES.changes([opening, elsewhere]) == [elsewhere]
+
+
+@pytest.mark.parametrize("reason", ["kind", "name"])
+def test_a_collection_that_is_not_the_one_meant_comes_along(reason: str) -> None:
+    other = change("collection", "modify", blockers=(Blocker(reason, "another"),), status="blocked")
+    assert ONLY_INDEXES.changes([other, change("index")]) == [other, change("index")]
+
+
+def test_a_collection_that_only_differs_stays_behind() -> None:
+    for blockers in ((), (Blocker("fixed", "can't be changed"),)):
+        changed = change("collection", "modify", before={"max": 5}, after={"max": 6}, blockers=blockers)
+        assert ONLY_INDEXES.changes([changed, change("index")]) == [change("index")]
+
+
+def test_a_collection_that_is_dropped_needs_nothing() -> None:
+    plan = [change("validator"), change("collection", "drop")]
+    assert Selection(frozenset({"collections"})).changes(plan) == [plan[1]]
+
+
+SERIES = {"timeseries": {"timeField": "t"}}
+
+
+def test_what_this_server_cannot_have_is_not_made_as_something_else() -> None:
+    desired = [Collection("ts", SERIES, indexes=(Index({"t": 1}),))]
+    for parts in (frozenset({"indexes"}), frozenset[str]()):
+        changes = Selection(parts).changes(plan({}, desired, server=Server((4, 4))))
+        assert [(one.kind, one.status) for one in changes] == [
+            ("collection", "blocked"),
+            ("index", "planned"),
+        ]
+
+
+def test_what_is_dropped_under_a_new_name_needs_the_name() -> None:
+    old = Collection("old", {}, Validator({"a": 1}), (Index({"x": 1}, "x_1"),))
+    new = Collection("new", {}, Validator({}), absent_indexes=(Index({}, "x_1"),), renamed_from="old")
+    for part, kind in (("indexes", "index"), ("validators", "validator")):
+        changes = Selection(frozenset({part})).changes(plan({"old": old}, [new]))
+        assert [(one.kind, one.action) for one in changes] == [("collection", "modify"), (kind, "drop")]
 
 
 def test_globs_choose_collections() -> None:

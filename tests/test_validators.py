@@ -106,6 +106,16 @@ def test_what_only_the_server_knows_is_its_own_error(cli: Runner, sync_db: SyncD
     assert "$where is not allowed" in refused.stderr
 
 
+def test_a_time_series_takes_none(cli: Runner, sync_db: SyncDatabase) -> None:
+    sync_db.create_collection("t", timeseries={"timeField": "at"})
+    for options in ([], ["--dry-run"]):
+        done = cli("validators", "apply", "t", "-", *options, stdin='{"a": 1}')
+        assert done.code == 1
+        assert (
+            done.stderr == "error: t is a time series: it takes no validator\nhint: leave the validator out\n"
+        )
+
+
 def test_no_collection_no_validator(cli: Runner, sync_db: SyncDatabase) -> None:
     sync_db.create_collection("users")
     sync_db.create_collection("seen", viewOn="users", pipeline=[])

@@ -151,8 +151,9 @@ async def _carry_out(app: App, db: Database, changes: Sequence[Change], job: _Jo
 
     todo = [change for change in changes if change.status == "planned"]
     done: dict[tuple[str, ...], Change] = {}
-    record = await _begin(app, db, job, todo=bool(todo)) if job.history else None
+    beginning = asyncio.ensure_future(_begin(app, db, job, todo=bool(todo)))
     try:
+        await asyncio.shield(beginning)
         with app.diagnostics.progress("applying", len(todo)) as progress:
 
             def report(change: Change) -> None:
@@ -170,15 +171,19 @@ async def _carry_out(app: App, db: Database, changes: Sequence[Change], job: _Jo
         so_far = _so_far(changes, done)
         if isinstance(error, asyncio.CancelledError):
             _show(app, db, so_far, job)
-        _warn(app, await history.finish(db, record, so_far, interrupted=True))
+        # A record that is on its way would come after its own end.
+        _warn(app, await history.finish(db, await beginning, so_far, interrupted=True))
         raise
-    _warn(app, await history.finish(db, record, results))
+    _warn(app, await history.finish(db, await beginning, results))
     return results
 
 
 async def _begin(app: App, db: Database, job: _Job, *, todo: bool) -> Any:
+    """Leave the record of an apply that begins, and return its id; None where there is none."""
     from motorctl.core.schema import history
 
+    if not job.history:
+        return None
     wish = job.wish
     options = {
         "prune": wish.prune,

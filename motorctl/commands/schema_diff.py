@@ -104,10 +104,13 @@ def _compare(app: App, a: _Side, b: _Side, chosen: Selection) -> ExitCode | None
     from motorctl.core.schema.diff import diff as compare
 
     chosen.refuse_unmatched(one.name for side in (a, b) for one in side.collections)
+    wished = chosen.collections(b.collections)
+    # What is to be renamed is there under its old name.
+    names = {name for one in wished for name in (one.name, one.renamed_from)}
     changes: list[Change] = chosen.changes(
         compare(
-            chosen.collections(a.collections),
-            chosen.collections(b.collections),
+            [one for one in a.collections if chosen.takes(one.name) or one.name in names],
+            wished,
             server=a.server,
             whole=not chosen.parts or "collections" in chosen.parts,
         )

@@ -26,13 +26,19 @@ class Wish:
 
 async def plan(app: App, db: Database, wish: Wish) -> tuple[Server, list[Change]]:
     """Compare, and look through the data for what would stop a change. Only reads."""
-    from motorctl.core import schema
+    from motorctl.core import driver, schema
 
     desired = wish.selection.collections(wish.desired)
     await _refuse_unmatched(app, db, wish)
     names = {name for one in desired for name in (one.name, one.renamed_from) if name is not None}
+    named = any(one.search_indexes for one in desired)
+    server = await app.attempt(schema.fetch_server, db, search=named)
+    if any(one.renamed_from for one in desired):
+        # A view that looks at the old name would find nothing.
+        names |= {
+            one["name"] for one in await app.attempt(driver.list_collections, db) if one["type"] == "view"
+        }
     search = wish.prune or any(one.search_indexes is not None for one in desired)
-    server = await app.attempt(schema.fetch_server, db)
     current = await app.attempt(schema.fetch, db, names, search=search)
     changes = wish.selection.changes(schema.plan(current, desired, server=server, prune=wish.prune))
     if wish.seconds is not None and any(change.action != "keep" for change in changes):

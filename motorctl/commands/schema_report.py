@@ -116,8 +116,10 @@ def place(app: App, name: str) -> str:
 
 def verdict(app: App, results: Sequence[Change], place: str) -> ExitCode | None:
     """Sum up what was applied, and say what that is as an exit code."""
-    failed = [change for change in results if change.status in ("failed", "skipped")]
-    blocked = [change for change in results if change.status == "blocked"]
+    blocked = [change for change in results if change.status == "blocked" or _depends_on_blocked(change)]
+    failed = [
+        change for change in results if change.status in ("failed", "skipped") and change not in blocked
+    ]
     todo = sum(change.action != "keep" for change in results)
     if failed:
         app.diagnostics.warning(
@@ -128,3 +130,7 @@ def verdict(app: App, results: Sequence[Change], place: str) -> ExitCode | None:
         return {None: ExitCode.UNREACHABLE, 13: ExitCode.UNAUTHORIZED}.get(alike, ExitCode.FAILED)
     count(app, results, place=place)
     return ExitCode.DIFFERENCE if blocked else None
+
+
+def _depends_on_blocked(change: Change) -> bool:
+    return change.status == "skipped" and any(blocker.reason == "blocked" for blocker in change.blockers)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pymongo.errors import OperationFailure
+from pymongo.errors import InvalidName, OperationFailure
 
 from motorctl.core import driver
 from motorctl.core.driver import once
@@ -103,8 +103,12 @@ async def usage(db: Database, collection: str | None = None, *, attempt: Attempt
 
     async def look(name: str) -> list[Usage]:
         async with gate:
-            sizes = await attempt(partial(_sizes, db, name))
-            counted = await attempt(partial(_counted, db, name))
+            try:
+                sizes = await attempt(partial(_sizes, db, name))
+                counted = await attempt(partial(_counted, db, name))
+            except InvalidName:
+                # A server takes names that the driver has no word for: `a..b`.
+                sizes, counted = {}, {}
         own = (one for one in found if one.collection == name)
         return redundancy([_with_facts(one, sizes, counted.get(one.name, ())) for one in own])
 

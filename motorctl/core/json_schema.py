@@ -12,35 +12,14 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from bson.code import Code
 from bson.decimal128 import Decimal128
 
 from motorctl.near import near
 
 BSON_TYPES = frozenset(
-    [
-        "double",
-        "string",
-        "object",
-        "array",
-        "binData",
-        "undefined",
-        "objectId",
-        "bool",
-        "date",
-        "null",
-        "regex",
-        "dbPointer",
-        "javascript",
-        "symbol",
-        "javascriptWithScope",
-        "int",
-        "timestamp",
-        "long",
-        "decimal",
-        "minKey",
-        "maxKey",
-        "number",
-    ]
+    """double string object array binData undefined objectId bool date null regex dbPointer javascript symbol
+    javascriptWithScope int timestamp long decimal minKey maxKey number""".split()
 )
 JSON_TYPES = frozenset(["object", "array", "number", "boolean", "string", "null"])
 
@@ -108,8 +87,7 @@ _MEANT = {
     "uuid": "binData",
 }
 
-# Keyword -> the kind of value it takes, as the server checks it.
-_KEYWORDS: dict[str, str] = {
+KEYWORDS: dict[str, str] = {
     "additionalItems": "boolean or schema",
     "additionalProperties": "boolean or schema",
     "allOf": "schemas",
@@ -142,6 +120,7 @@ _KEYWORDS: dict[str, str] = {
     "type": "types",
     "uniqueItems": "boolean",
 }
+"""The words that a server takes, and the kind of value of each."""
 
 
 @dataclass(frozen=True)
@@ -232,13 +211,13 @@ def _in_schema(schema: Any, path: tuple[str | int, ...]) -> Iterator[Problem]:
         place = (*path, keyword)
         if keyword in _UNSUPPORTED:
             yield Problem(place, f"{keyword} is not supported in $jsonSchema", _INSTEAD[keyword], at_key=True)
-        elif keyword not in _KEYWORDS:
-            hint_ = _INSTEAD.get(keyword) or near(keyword, _KEYWORDS)
+        elif keyword not in KEYWORDS:
+            hint_ = _INSTEAD.get(keyword) or near(keyword, KEYWORDS)
             yield Problem(place, f"unknown keyword {keyword} in $jsonSchema", hint_, at_key=True)
-        elif _KEYWORDS[keyword] == "exclusion":
+        elif KEYWORDS[keyword] == "exclusion":
             yield from _in_exclusion(schema, keyword, place)
         else:
-            yield from _in_value(keyword, _KEYWORDS[keyword], value, place)
+            yield from _in_value(keyword, KEYWORDS[keyword], value, place)
 
 
 def _in_contradiction(schema: Mapping[str, Any], path: tuple[str | int, ...]) -> Iterator[Problem]:
@@ -269,7 +248,9 @@ def _in_exclusion(schema: Mapping[str, Any], keyword: str, place: tuple[str | in
 
 def _in_value(keyword: str, kind: str, value: Any, place: tuple[str | int, ...]) -> Iterator[Problem]:
     match kind, value:
-        case ("boolean" | "boolean or schema", bool()) | ("string", str()) | ("document", Mapping()):
+        case ("boolean" | "boolean or schema", bool()) | ("document", Mapping()):
+            return
+        case "string", _ if _is_string(value):
             return
         case ("schema" | "schema or schemas" | "boolean or schema", Mapping()):
             yield from _in_schema(value, place)
@@ -287,7 +268,7 @@ def _in_value(keyword: str, kind: str, value: Any, place: tuple[str | int, ...])
                     yield from _in_schema(schema, (*place, name))
         case "names", list():
             yield from _in_names(keyword, value, place)
-        case "types", str():
+        case "types", _ if _is_string(value):
             yield from _in_type(keyword, value, place)
         case "types", list() if value:
             for position, one in enumerate(value):
@@ -296,7 +277,7 @@ def _in_value(keyword: str, kind: str, value: Any, place: tuple[str | int, ...])
                     yield Problem((*place, position), f"{one} stands twice in {keyword}")
         case "values", list() if value:
             yield from _in_values(keyword, value, place)
-        case "pattern", str():
+        case "pattern", _ if _is_string(value):
             yield from _in_pattern(value, place)
         case "facts", Mapping() if value:
             return
@@ -304,13 +285,13 @@ def _in_value(keyword: str, kind: str, value: Any, place: tuple[str | int, ...])
             return
         case "number", _ if _is_number(value):
             return
-        case "positive", _ if _is_number(value) and _plain(value) > 0:
+        case "positive", _ if _is_number(value) and (_plain(value).is_nan() or _plain(value) > 0):
             return
         case _:
             hint = None
             if keyword == "required" and isinstance(value, bool):
                 hint = "name the field in the list required, which stands beside properties"
-            yield Problem(place, f"{keyword} takes {_TAKES[kind]}", hint)
+            yield Problem(place, f"{keyword} takes {TAKES[kind]}", hint)
 
 
 def _in_schemas(schemas: list[Any], place: tuple[str | int, ...]) -> Iterator[Problem]:
@@ -358,7 +339,7 @@ def _in_pattern(pattern: str, place: tuple[str | int, ...], *, at_key: bool = Fa
         yield Problem(place, f"this pattern is no regular expression: {reason}", at_key=at_key)
 
 
-_TAKES = {
+TAKES = {
     "boolean": "true or false",
     "boolean or schema": "true, false or a schema",
     "string": "a string",
@@ -381,8 +362,8 @@ _TAKES = {
 
 
 def _in_names(keyword: str, names: list[Any], place: tuple[str | int, ...]) -> Iterator[Problem]:
-    if not names or not all(isinstance(name, str) for name in names):
-        yield Problem(place, f"{keyword} takes {_TAKES['names']}")
+    if not names or not all(_is_string(name) for name in names):
+        yield Problem(place, f"{keyword} takes {TAKES['names']}")
         return
     for position, name in enumerate(names):
         if name in names[:position]:
@@ -391,8 +372,8 @@ def _in_names(keyword: str, names: list[Any], place: tuple[str | int, ...]) -> I
 
 def _in_type(keyword: str, name: Any, place: tuple[str | int, ...]) -> Iterator[Problem]:
     known = BSON_TYPES if keyword == "bsonType" else JSON_TYPES
-    if not isinstance(name, str):
-        yield Problem(place, f"{keyword} takes {_TAKES['types']}")
+    if not _is_string(name):
+        yield Problem(place, f"{keyword} takes {TAKES['types']}")
         return
     if name in known:
         return
@@ -403,6 +384,11 @@ def _in_type(keyword: str, name: Any, place: tuple[str | int, ...]) -> Iterator[
     else:
         hint = near(str(name), sorted(known))
     yield Problem(place, f"{name} is no {keyword}", hint or f"known: {', '.join(sorted(known))}")
+
+
+def _is_string(value: Any) -> bool:
+    # JavaScript is of another type to the server.
+    return isinstance(value, str) and not isinstance(value, Code)
 
 
 def _is_number(value: Any) -> bool:

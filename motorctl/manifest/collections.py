@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from motorctl.core.json_schema import problems
 from motorctl.core.schema import Collection, Index, Validator
+from motorctl.core.schema.blockers.limits import MOST_INDEXES, WITHOUT_ID_INDEX
+from motorctl.core.schema.compare import BUCKETING
 from motorctl.core.schema.model import CREATION_OPTIONS, TEMPORARY, SearchIndex
 from motorctl.manifest.grammar import MANIFEST
 from motorctl.manifest.indexes import check_collation, index
@@ -25,8 +27,6 @@ _NOT_OF_TIME_SERIES = (
 )  # fmt: skip
 # Database, dot and collection are 255 bytes at most.
 _LONGEST_NAME = 253
-_MOST_INDEXES = 64
-_SPANS = {"seconds": 3600, "minutes": 86_400, "hours": 2_592_000}
 
 
 def collections(documents: Iterable[Document]) -> list[Collection]:
@@ -138,12 +138,11 @@ def _with_indexes(document: Document, body: Mapping[str, Any], collection: Colle
         tuple(one for _, one in absent),
         renamed_from=collection.renamed_from,
     )
-    most = _MOST_INDEXES if "clusteredIndex" in body else _MOST_INDEXES - 1
+    without_own = any(option in body for option in WITHOUT_ID_INDEX)
+    most = MOST_INDEXES if without_own else MOST_INDEXES - 1
     if len(wanted) > most:
-        document.fail(
-            (*path, wanted[most][0]),
-            f"a collection has {_MOST_INDEXES} indexes at most, the one on _id counted",
-        )
+        counted = "" if without_own else ", the one on _id counted"
+        document.fail((*path, wanted[most][0]), f"a collection has {MOST_INDEXES} indexes at most{counted}")
     if (conflict := result.conflict()) is not None:
         position, message, hint = conflict
         document.fail((*path, wanted[position][0]), message, hint=hint)
@@ -248,10 +247,10 @@ def _check_time_series(document: Document, body: Mapping[str, Any], path: Path_)
             "bucketRoundingSeconds and bucketMaxSpanSeconds are equal",
             at_key=True,
         )
-    if rounding is None and span not in (None, _SPANS[granularity or "seconds"]):
+    if rounding is None and span not in (None, BUCKETING[granularity or "seconds"][0]):
         document.fail(
             (*place, "bucketMaxSpanSeconds"),
-            f"bucketMaxSpanSeconds of granularity {granularity} is {_SPANS[granularity]}"
+            f"bucketMaxSpanSeconds of granularity {granularity} is {BUCKETING[granularity][0]}"
             if granularity
             else "bucketMaxSpanSeconds stands beside a bucketRoundingSeconds of the same value",
             at_key=True,

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from motorctl.core.schema import Index
+from motorctl.core.schema.blockers.values import LANGUAGES
 from motorctl.core.schema.model import INDEX_OPTIONS, TEMPORARY
+from motorctl.core.schema.planning.impossible import NEVER_IN_FILTERS
 from motorctl.manifest.shapes import shown
 from motorctl.near import near
 
@@ -18,16 +20,6 @@ if TYPE_CHECKING:
 
 _MOST_KEYS = 32
 _WILDCARD = "$**"
-_LANGUAGES = {
-    "none", "danish", "da", "dutch", "nl", "english", "en", "finnish", "fi", "french", "fr", "german", "de",
-    "hungarian", "hu", "italian", "it", "norwegian", "nb", "portuguese", "pt", "romanian", "ro", "russian", "ru",
-    "spanish", "es", "swedish", "sv", "turkish", "tr",
-    # Enterprise servers with the linguistics of Rosette.
-    "arabic", "ara", "dari", "prs", "iranian persian", "pes", "urdu", "urd", "simplified chinese", "zhs", "hans",
-    "traditional chinese", "zht", "hant",
-}  # fmt: skip
-_NOT_PARTIAL = {"$nor", "$jsonSchema", "$expr", "$where", "$text"}
-_NOT_PARTIAL_OF_FIELD = {"$ne", "$nin", "$not", "$regex", "$elemMatch", "$size", "$mod"}
 
 
 def index(document: Document, body: Mapping[str, Any], path: Path_, collation: Any) -> Index:
@@ -208,10 +200,10 @@ def _check_text(document: Document, keys: Mapping[str, Any], options: Mapping[st
     if "text" not in keys.values():
         return
     language = options.get("default_language")
-    if language is not None and options.get("textIndexVersion") != 1 and language.lower() not in _LANGUAGES:
+    if language is not None and options.get("textIndexVersion") != 1 and language.lower() not in LANGUAGES:
         place = (*path, "default_language")
         variable = document.variable(place)
-        known = sorted(word for word in _LANGUAGES if len(word) > 3)
+        known = sorted(word for word in LANGUAGES if len(word) > 3)
         hint = (None if variable else near(language.lower(), known)) or "none is for text of any language"
         document.fail(place, f"{variable or language} is no language that text indexes know", hint=hint)
     override = options.get("language_override")
@@ -245,7 +237,7 @@ def _check_partial(document: Document, query: Mapping[str, Any], path: Path_) ->
     hint = "comparisons, $exists: true, $type, $and, $or and $in can be"
     for key, value in query.items():
         place = (*path, key)
-        if key in _NOT_PARTIAL:
+        if key in NEVER_IN_FILTERS:
             document.fail(place, f"{key} can't be in a partialFilterExpression", hint=hint, at_key=True)
         if key in ("$and", "$or") and isinstance(value, list):
             for n, part in enumerate(value):
@@ -253,7 +245,7 @@ def _check_partial(document: Document, query: Mapping[str, Any], path: Path_) ->
                     _check_partial(document, part, (*place, n))
         elif not key.startswith("$") and isinstance(value, Mapping):
             for operator, operand in value.items():
-                if operator in _NOT_PARTIAL_OF_FIELD:
+                if operator in NEVER_IN_FILTERS:
                     document.fail(
                         (*place, operator),
                         f"{operator} can't be in a partialFilterExpression",

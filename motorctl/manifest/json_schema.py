@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from motorctl.core.json_schema import BSON_TYPES, JSON_TYPES, KEYWORDS, TAKES
 from motorctl.manifest.grammar import COLLATION, COLLECTION, INDEX, MANIFEST, SEARCH_INDEX
 
 if TYPE_CHECKING:
@@ -15,12 +16,30 @@ if TYPE_CHECKING:
 
 _DEFINED = {"collection": COLLECTION, "index": INDEX, "searchIndex": SEARCH_INDEX, "collation": COLLATION}
 _VARIABLE = r"\$\{"
+# What one key asks of others, as far as a schema can say it without hiding the names from an editor.
+_TOGETHER: dict[str, dict[str, Any]] = {
+    "index": {"anyOf": [{"required": ["keys"]}, {"required": ["name"]}]},
+    "collection": {
+        "dependencies": {
+            "validationLevel": ["validator"],
+            "validationAction": ["validator"],
+            "pipeline": ["viewOn"],
+        },
+        "if": {"required": ["capped"], "properties": {"capped": {"const": True}}},
+        "then": {"required": ["size"]},
+    },
+}
 _NUMBERS = ("$numberInt", "$numberLong", "$numberDouble", "$numberDecimal")
 
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of a manifest, as plain values."""
     body = _schema(MANIFEST)
+    defined = {name: {**_schema(shape), **_TOGETHER.get(name, {})} for name, shape in _DEFINED.items()}
+    defined["index"]["properties"]["keys"]["minProperties"] = 1
+    defined["collection"]["properties"]["validator"]["properties"] = {
+        "$jsonSchema": {"$ref": "#/definitions/jsonSchema"}
+    }
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "A manifest of motorctl",
@@ -28,7 +47,8 @@ def json_schema() -> dict[str, Any]:
         **body,
         "required": ["collections"],
         "definitions": {
-            **{name: _schema(shape) for name, shape in _DEFINED.items()},
+            **defined,
+            "jsonSchema": _validator_schema(),
             "variable": {"type": "string", "pattern": _VARIABLE, "description": "${VAR}, with --env"},
             "extendedNumber": {
                 "type": "object",
@@ -38,6 +58,51 @@ def json_schema() -> dict[str, Any]:
                 "maxProperties": 1,
             },
         },
+    }
+
+
+def _validator_schema() -> dict[str, Any]:
+    """Write what the body of a `$jsonSchema` may hold: MongoDB's own words, and no others."""
+    return {
+        "type": "object",
+        "properties": {
+            word: {"description": f"Takes {TAKES.get(kind, TAKES['boolean'])}", "allOf": [_kinds(word)[kind]]}
+            for word, kind in KEYWORDS.items()
+        },
+        "patternProperties": {_VARIABLE: {}},
+        "additionalProperties": False,
+    }
+
+
+def _kinds(word: str) -> dict[str, dict[str, Any]]:
+    inner = {"$ref": "#/definitions/jsonSchema"}
+    names = {"type": "array", "items": {"type": "string"}, "minItems": 1}
+    known = {"enum": sorted(BSON_TYPES if word == "bsonType" else JSON_TYPES)}
+    one_type = {"anyOf": [known, _IN_VARIABLE]}
+    number = _or_variable({"type": "number"}, _EXTENDED)
+    flag = _or_variable({"type": "boolean"})
+    several = {"type": "array", "items": inner, "minItems": 1}
+    text = {"type": "string"}
+    return {
+        "boolean": flag,
+        "exclusion": flag,
+        "boolean or schema": {"anyOf": [{"type": "boolean"}, inner, _IN_VARIABLE]},
+        "string": text,
+        "pattern": text,
+        "document": {"type": "object"},
+        "facts": {"type": "object"},
+        "schema": inner,
+        "schemas": several,
+        "schema or schemas": {"anyOf": [inner, {"type": "array", "items": inner}]},
+        "properties": {"type": "object", "additionalProperties": inner},
+        "patterns": {"type": "object", "additionalProperties": inner},
+        "dependencies": {"type": "object", "additionalProperties": {"anyOf": [inner, names]}},
+        "names": names,
+        "types": {"anyOf": [known, {"type": "array", "items": one_type, "minItems": 1}, _IN_VARIABLE]},
+        "values": {"type": "array", "minItems": 1},
+        "count": number,
+        "number": number,
+        "positive": number,
     }
 
 
@@ -68,11 +133,12 @@ def _schema(shape: Shape) -> dict[str, Any]:
             return {**described, **_or_variable(known, {"type": "number"}, _EXTENDED)}
 
 
+_IN_VARIABLE = {"$ref": "#/definitions/variable"}
 _EXTENDED = {"$ref": "#/definitions/extendedNumber"}
 
 
 def _or_variable(*schemas: dict[str, Any]) -> dict[str, Any]:
-    return {"anyOf": [*schemas, {"$ref": "#/definitions/variable"}]}
+    return {"anyOf": [*schemas, _IN_VARIABLE]}
 
 
 def _number(shape: Shape) -> dict[str, Any]:

@@ -99,9 +99,11 @@ def shown(document: Document, value: Any, path: Path_) -> str:
             return "a document"
         case list():
             return "a list"
-        case _:
+        case str() | bool() | int() | float():
             text = json.dumps(value, ensure_ascii=False)
             return text if len(text) <= 40 else text[:37] + "..."
+        case _:
+            return f"a value of type {type(value).__name__}"
 
 
 def _document(document: Document, value: Any, shape: Shape, path: Path_) -> Any:
@@ -135,9 +137,11 @@ def _number(document: Document, value: Any, shape: Shape, path: Path_) -> int | 
     number = document.bson(value, path)
     if isinstance(number, Decimal128):
         exact = number.to_decimal()
-        whole = exact.is_finite() and exact == exact.to_integral_value()
-        number = int(exact) if whole else float(exact)
-    if isinstance(number, bool) or not isinstance(number, int | float) or math.isnan(number):
+        # Beyond 64 bits there is no whole number in BSON.
+        whole = exact.is_finite() and abs(exact) < 2**63 and exact == exact.to_integral_value()
+        number = math.nan if exact.is_nan() else int(exact) if whole else float(exact)
+    is_number = isinstance(number, int | float) and not isinstance(number, bool)
+    if not is_number or math.isnan(number):
         _wrong(document, value, shape, path)
     least, most = shape.least, shape.most
     if (least is not None and number < least) or (most is not None and number > most):
@@ -158,6 +162,7 @@ def _one_of(document: Document, value: str, shape: Shape, path: Path_) -> None:
     words = [str(one) for one in shape.allowed]
     what = document.variable(path) or value
     hint = near(value, words) if document.variable(path) is None else None
+    hint = "--env puts variables in" if "${" in value else hint
     document.fail(path, f"{what} is none of {', '.join([*also, *words])}", hint=hint)
 
 
@@ -170,4 +175,5 @@ def _wrong(document: Document, value: Any, shape: Shape, path: Path_) -> NoRetur
     if shape.kind == "number or word":
         wanted = f"1, -1 or one of {', '.join(str(one) for one in shape.allowed)}"
     subject = shape.called if not path else _subject(path)
-    document.fail(path, f"{subject} is {wanted}, not {shown(document, value, path)}")
+    hint = "--env puts variables in" if isinstance(value, str) and "${" in value else None
+    document.fail(path, f"{subject} is {wanted}, not {shown(document, value, path)}", hint=hint)

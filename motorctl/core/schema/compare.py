@@ -241,10 +241,17 @@ def same_option(name: str, current: Any, desired: Any) -> bool:
         case "expireAfterSeconds":
             return bool(_expiry(current) == _expiry(desired))
         case "clusteredIndex" if isinstance(current, Mapping) and isinstance(desired, Mapping):
-            one, other = (shorten_creation_options({name: value})[name] for value in (current, desired))
+            # The server names one that nobody names; a wish without a name is content with any.
+            ignored = ("v", "name") if "name" not in desired else ("v",)
+            one, other = (
+                {"name": "_id_", **{key: item for key, item in value.items() if key not in ignored}}
+                for value in (current, desired)
+            )
             return same_query(one, other)
         case "timeseries" if isinstance(current, Mapping) and isinstance(desired, Mapping):
             return same_query(_shorten_series(current), _shorten_series(desired))
+        case "pipeline":
+            return same(current or [], desired or [])
         case "changeStreamPreAndPostImages":
             return bool((current or {}).get("enabled")) == bool((desired or {}).get("enabled"))
         case _:

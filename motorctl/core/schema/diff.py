@@ -22,8 +22,9 @@ ABSENT: dict[str, Any] = {
     "capped": False,
     "changeStreamPreAndPostImages": {"enabled": False},
     "collation": {"locale": "simple"},
+    "pipeline": [],
 }
-"""What a collection is without an option, written as one."""
+"""What a collection, or a view, is without an option, written as one."""
 
 
 def diff(

@@ -14,6 +14,7 @@ from pymongo.errors import OperationFailure
 from motorctl.core import driver
 from motorctl.core.extjson import to_json_value
 from motorctl.core.schema.model import TEMPORARY, Collection, SearchIndex
+from motorctl.core.schema.server import NO_SEARCH
 
 if TYPE_CHECKING:
     from collections.abc import Collection as Names
@@ -35,9 +36,6 @@ _KEPT = frozenset({"motorctl_imports", "motorctl_schema_history"})
 
 _MOST_SEARCH_INDEXES = 1000
 """So many search indexes are asked for in one answer; no service has as many in a collection."""
-
-_NO_SEARCH = frozenset({59, 115, 31082, 40324, 6047401})
-"""What a server without search answers: no such command, stage or service, or only on Atlas."""
 
 
 async def fetch(
@@ -112,7 +110,7 @@ async def _search_indexes(db: Database, name: str) -> tuple[SearchIndex, ...] | 
             {"aggregate": name, "pipeline": [{"$listSearchIndexes": {}}], "cursor": cursor}
         )
     except OperationFailure as error:
-        if error.code in _NO_SEARCH:
+        if error.code in NO_SEARCH:
             return None
         raise
     return tuple(

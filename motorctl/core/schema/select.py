@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from motorctl.core.schema.planning.collections import ANOTHER_KIND
 from motorctl.errors import UsageError
 from motorctl.near import near
 
@@ -26,8 +27,8 @@ PARTS: dict[str, frozenset[str]] = {
 }
 """What can be asked for alone, and the kinds of changes that it is."""
 
-_OPENING = frozenset({"create", "renameCollection"})
-"""Commands of a collection without which nothing can be done to what belongs to it."""
+_IN_THE_WAY = frozenset({ANOTHER_KIND, "name"})
+"""Reasons for which a collection isn't the one of which the manifest speaks."""
 
 
 @dataclass(frozen=True)
@@ -64,23 +65,24 @@ class Selection:
         ]
 
     def changes(self, changes: Iterable[Change]) -> list[Change]:
-        """Keep the changes that are meant, and those that create or rename a collection for them."""
+        """Keep the changes that are meant, and those of collections without which they can't be made.
+
+        Such as one that has to be created or renamed before, also where that can't be done.
+        """
         kinds = frozenset().union(*(PARTS[part] for part in self.parts or PARTS))
         plan = list(changes)
         needed = {
             change.collection
             for change in plan
-            if change.kind in kinds and change.action not in ("keep", "drop")
+            if change.kind in kinds
+            and change.action != "keep"
+            and (change.kind, change.action) != ("collection", "drop")
         }
         return [
             change
             for change in plan
             if change.kind in kinds
-            or (
-                change.collection in needed
-                and change.kind == "collection"
-                and any(_OPENING & command.keys() for command in change.commands)
-            )
+            or (change.collection in needed and change.kind == "collection" and _opens(change))
         ]
 
     def dumped(self, current: Mapping[str, Collection]) -> dict[str, Collection]:
@@ -100,3 +102,12 @@ class Selection:
             if "collections" in parts or part.validator or part.indexes or part.search_indexes:
                 kept[name] = part
         return kept
+
+
+def _opens(change: Change) -> bool:
+    """Tell whether a change makes a collection the one of which the manifest speaks, or would have to."""
+    return (
+        change.action == "create"
+        or "name" in (change.before or {})
+        or any(blocker.reason in _IN_THE_WAY for blocker in change.blockers)
+    )

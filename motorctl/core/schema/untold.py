@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from motorctl.core import driver
 from motorctl.core.driver import once
+from motorctl.core.schema.fetch import fetch_indexes
 from motorctl.core.schema.model import CREATION_OPTIONS, INDEX_OPTIONS
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ async def untold(db: Database, names: Names[str], *, attempt: Attempt = once) ->
         found = [f"{option} of {name}" for option in document.get("options", {}) if option not in known]
         if document.get("type") != "view":
             async with gate:
-                indexes = await attempt(partial(driver.list_indexes, db[name]))
+                indexes = await attempt(partial(fetch_indexes, db, name)) or []
             known = INDEX_OPTIONS.keys() | _OF_THE_SERVER
             found += [
                 f"{option} of index {name}.{index['name']}"

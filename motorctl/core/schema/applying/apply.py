@@ -18,6 +18,7 @@ from motorctl.core.schema.applying.catalog import Catalog
 from motorctl.core.schema.applying.rebuild import drop_abandoned, rebuild
 from motorctl.core.schema.change import Blocker, Change
 from motorctl.core.schema.model import TEMPORARY
+from motorctl.core.schema.planning.collections import ANOTHER_KIND
 from motorctl.core.schema.planning.commands import commands, index_of
 from motorctl.errors import UsageError
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 _LOST = Blocker("lost", "the connection was lost")
 
-_NOT_MEANT = frozenset({"kind", "name"})
+_NOT_MEANT = frozenset({ANOTHER_KIND, "name"})
 """Reasons by which a plan says that what has a collection's name isn't the one that is meant."""
 
 _MOST_GROUPS = 5
@@ -48,8 +49,8 @@ async def apply(
     """Do each change and return it with its status: `applied`, `failed` (with `error`: code, code_name, message, key_value or violations), `skipped`, `blocked`.
 
     `skipped` is what can't be done because its collection can't be created or renamed or is of another
-    kind, or the connection was lost before it; the error of that loss has the code None. Kept ones are returned as
-    they are. Each command goes through `attempt`; `report` is called with each result as it comes.
+    kind, or the connection was lost before it; the error of that loss has the code None. Kept ones are
+    returned as they are. Each command goes through `attempt`; `report` is called with each result as it comes.
     `commit_quorum` is createIndexes' own: a number of members, `majority`, `votingMembers` or a tag.
     Raises UsageError for one that the server can't have.
     """
@@ -81,7 +82,7 @@ async def apply(
         results.append(result)
         if report is not None:
             report(result)
-    if not lost and any(change.action != "keep" for change in results):
+    if not lost:
         await drop_abandoned(catalog)
     return results
 

@@ -28,11 +28,12 @@ if TYPE_CHECKING:
     from motorctl.client import Database
     from motorctl.core.driver import Attempt
 
-__all__ = ["BUSY", "INDEX_NOT_FOUND", "NAMESPACE_NOT_FOUND", "Catalog"]
+__all__ = ["NAMESPACE_NOT_FOUND", "Catalog"]
 
 INDEX_NOT_FOUND = 27
 NAMESPACE_EXISTS = 48
 INDEX_ALREADY_EXISTS = 68
+COLLECTION_IN_PLACE_OF_VIEW = 17399  # before MongoDB 6.0, for NAMESPACE_EXISTS
 
 _BUILDING = frozenset(
     {
@@ -57,7 +58,7 @@ _OVERTAKEN = "modified by another thread. Please try to rerun"
 _LONGEST = 15.0
 
 _DONE: dict[str, frozenset[int]] = {
-    "create": frozenset({NAMESPACE_EXISTS}),
+    "create": frozenset({NAMESPACE_EXISTS, COLLECTION_IN_PLACE_OF_VIEW}),
     "drop": frozenset({NAMESPACE_NOT_FOUND}),
     "dropIndexes": frozenset({NAMESPACE_NOT_FOUND, INDEX_NOT_FOUND}),
     "createSearchIndexes": frozenset({INDEX_ALREADY_EXISTS}),

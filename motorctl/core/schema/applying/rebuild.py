@@ -37,7 +37,7 @@ _NOBODYS = "motorctl_temporary"
 _SCRATCH = re.compile(rf"{TEMPORARY}(\d+)_[0-9a-f]+")
 """The name of such a collection: when it was made, in Unix seconds, and something random."""
 
-_ABANDONED = 3600
+_ABANDONED = 300
 """Seconds after which nobody can be using such a collection any more: it lives for milliseconds."""
 
 _CONFLICT = frozenset({85, 86})
@@ -192,7 +192,7 @@ async def _look_for_duplicates(catalog: Catalog, collection: str, new: Index) ->
     """Raise what a build would end with when two documents share a unique key."""
     if not duplicates.can_be_asked(new):
         return
-    stages = [*duplicates.stages(list(new.keys), new.options), {"$limit": 1}]
+    stages = [*duplicates.stages(new.keys, new.options), {"$limit": 1}]
     options = {"collation": new.options["collation"]} if "collation" in new.options else {}
 
     async def first() -> Any:

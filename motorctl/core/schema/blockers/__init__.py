@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING
 from pymongo.errors import ExecutionTimeout, OperationFailure
 
 from motorctl.core.driver import once
-from motorctl.core.schema.blockers import expiry, limits, privileges, rejections, room, uniqueness, values
+from motorctl.core.schema.blockers import (
+    expiry,
+    expressions,
+    limits,
+    privileges,
+    rejections,
+    room,
+    uniqueness,
+    values,
+)
 from motorctl.core.schema.blockers.asking import Asking, Question, Step, Unanswerable
 from motorctl.core.schema.words import subject
 
@@ -43,9 +52,9 @@ async def find_blockers(
 ) -> list[Change]:
     """Return the changes; planned ones that something stands in the way of are `blocked` and say what.
 
-    `current` is what the plan was made of. `reason` of a blocker is one of duplicates, rejected, values, not_dates, expires_at_once, disk (all
-    ignorable, as data changes), limit (of indexes; a rebuild's is ignorable) and privilege. What wasn't
-    found out in `seconds`, all questions together, or what the user may not read, is a sentence in
+    `current` is what the plan was made of. `reason` of a blocker is one of duplicates, rejected, values,
+    not_dates, expires_at_once, disk (all ignorable, as data changes), limit (of indexes; a rebuild's is
+    ignorable), privilege, expression (one that the server can't parse) and impossible. What wasn't found out in `seconds`, all questions together, or what the user may not read, is a sentence in
     `unchecked`. `report` is called with each planned change when it was looked at. Documents that are
     written meanwhile may be missed. Raises the driver's ConnectionFailure.
     """
@@ -98,6 +107,9 @@ async def _looked_at(asking: Asking, step: Step) -> Change:
         try:
             if (blocker := await question.ask(asking, step)) is not None:
                 blockers.append(blocker)
+                if blocker.reason == expressions.REASON:
+                    # Nor would the server understand the questions about the data.
+                    break
         except ExecutionTimeout:
             unchecked.append(f"{begin} weren't looked for to the end ({asking.seconds:g} s)")
         except Unanswerable as error:
@@ -122,10 +134,17 @@ def _questions(asking: Asking, step: Step) -> Iterator[Question]:
     yield Question("missing privileges", privileges.missing)
     if step.builds:
         yield Question("indexes beyond the limit", limits.too_many)
+    if change.kind == "collection":
+        yield Question("numbers beyond the limits", limits.beyond)
+    if expressions.is_said(change):
+        yield Question("operators that the server doesn't know", expressions.unreadable)
     if step.collection is None or not change.after:
         return
     match change.kind:
         case "index" if step.builds or change.action == "modify":
+            # What is asked of books goes before what reads the documents: time may be over after that.
+            if step.builds:
+                yield Question("sizes on disk", room.short)
             if uniqueness.becomes_unique(change):
                 yield Question("duplicates", uniqueness.shared)
             if values.may_refuse(change, asking.series(step.collection)):
@@ -134,8 +153,6 @@ def _questions(asking: Asking, step: Step) -> Iterator[Question]:
                 yield Question("values that are no dates", expiry.no_dates)
             if expiry.shortens(change):
                 yield Question("documents that expire at once", expiry.expired)
-            if step.builds:
-                yield Question("sizes on disk", room.short)
         case "validator" if rejections.may_reject(change):
             yield Question("documents that it rejects", rejections.rejected)
         case "collection" if expiry.shortens(change):

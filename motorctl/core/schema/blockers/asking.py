@@ -152,6 +152,23 @@ class Asking:
         """Return the indexes that a collection had when the plan was made, without `_id_`."""
         return self._current[collection].indexes if collection in self._current else ()
 
+    def options(self, step: Step) -> Mapping[str, Any]:
+        """Return a collection's creation options, those that the plan gives it first where it is new."""
+        one = self._current.get(step.collection or "")
+        return one.options if one else self.created(step.change.collection)
+
+    def created(self, name: str) -> Mapping[str, Any]:
+        """Return the options that the plan creates a collection with; nothing where it doesn't."""
+        steps = self._of_collection.get(name, ())
+        made = (
+            one.change for one in steps if (one.change.kind, one.change.action) == ("collection", "create")
+        )
+        return next((change.after or {} for change in made), {})
+
+    def present(self, name: str) -> Mapping[str, Any]:
+        """Return the options of a collection or view as it will be when the plan was carried out."""
+        return self.created(name) or (self._current[name].options if name in self._current else {})
+
     def series(self, collection: str | None) -> Mapping[str, Any]:
         """Return what makes a collection a time series; of another kind, nothing."""
         one = self._current.get(collection or "")

@@ -50,7 +50,8 @@ async def rejected(asking: Asking, step: Step) -> Blocker | None:
     return Blocker(
         "rejected",
         f"{message}: {broken[0]}" if broken else message,
-        f"`motorctl validators check {collection}` lists them; `validationLevel: moderate` lets them stay",
+        f"`motorctl validators check {collection} FILE`, with the validator in FILE, lists them;"
+        " `validationLevel: moderate` lets them stay",
         count,
         tuple(samples),
         ignorable=True,

@@ -74,7 +74,7 @@ async def _at_most(asking: Asking, step: Step) -> int:
 
 async def _estimated(asking: Asking, step: Step, most: int) -> int:
     """Estimate the bytes of an index from some documents."""
-    if _has_many_entries(step) or not asking.server.at_least(4, 4):
+    if _has_many_entries(step):
         return most
     collection = step.collection or ""
     stats = await _statistics(asking, collection)

@@ -22,8 +22,17 @@ if TYPE_CHECKING:
     from motorctl.core.schema.change import Change
     from motorctl.core.schema.model import Index
 
-_LANGUAGES = """danish da dutch nl english en finnish fi french fr german de hungarian hu italian it norwegian nb
-portuguese pt romanian ro russian ru spanish es swedish sv turkish tr none""".split()
+LANGUAGES = frozenset(
+    {
+        *"danish dutch english finnish french german hungarian italian norwegian portuguese".split(),
+        *"romanian russian spanish swedish turkish da nl en fi fr de hu it nb pt ro ru es sv tr none".split(),
+        # Enterprise servers with the linguistics of Rosette.
+        *("arabic", "dari", "iranian persian", "urdu", "simplified chinese", "traditional chinese"),
+        *"ara prs pes urd zhs hans zht hant".split(),
+    }
+)
+"""Languages of text indexes, in lower case: those that some server knows."""
+
 _NO_STRING = """double object array binData undefined objectId bool date null regex dbPointer javascript symbol
 javascriptWithScope int timestamp long decimal minKey maxKey""".split()
 _NO_NUMBER = [name for name in ("string", *_NO_STRING) if name not in ("double", "int", "long", "decimal")]
@@ -119,7 +128,7 @@ def _text(index: Index, kinds: Mapping[str, Any]) -> Iterator[tuple[dict[str, An
     # Each document within has a language of its own.
     parents = {"", *(path for field in weighted for path in list(_prefixes(field))[:-1])}
     languages = [f"{parent}.{override}" if parent else override for parent in sorted(parents)]
-    known = f"^(?!(?:{'|'.join(_LANGUAGES)})\\z)"
+    known = f"^(?!(?:{'|'.join(sorted(LANGUAGES))})\\z)"
     yield (
         _any(
             one

@@ -93,7 +93,10 @@ COLLECTIONS: dict[str, Rule] = {
         way_out=_COPY,
     ),
     "clusteredIndex": Rule(
-        since=(5, 3), compared="its name _id_ and v are none", otherwise="refused", way_out=_COPY
+        since=(5, 3),
+        compared="v is none; one without a name is content with any",
+        otherwise="refused",
+        way_out=_COPY,
     ),
     "expireAfterSeconds": Rule(
         since=(5, 0),
@@ -109,7 +112,7 @@ COLLECTIONS: dict[str, Rule] = {
     "collation": Rule(compared="filled in by locale; simple is none", otherwise="refused", way_out=_COPY),
     "viewOn": Rule(in_place=OLDEST, which="any change, sent with the pipeline", otherwise="refused"),
     "pipeline": Rule(
-        compared="stages and fields in their order; numbers of any type are equal",
+        compared="stages and fields in their order; numbers of any type are equal; none is empty",
         in_place=OLDEST,
         which="any change, sent with viewOn",
         otherwise="refused",

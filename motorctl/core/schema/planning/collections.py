@@ -5,6 +5,7 @@ Never looks at its validator or its indexes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +22,13 @@ from motorctl.core.schema.planning.impossible import (
 
 if TYPE_CHECKING:
     from collections.abc import Collection as Names
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from motorctl.core.schema.model import Collection
     from motorctl.core.schema.server import Server
+
+ANOTHER_KIND = "kind"
+"""The reason of a blocker: what is there is a view, and no collection, or the other way round."""
 
 
 def renames(current: Mapping[str, Collection], desired: Sequence[Collection]) -> dict[str, str]:
@@ -39,15 +43,47 @@ def renames(current: Mapping[str, Collection], desired: Sequence[Collection]) ->
     return found
 
 
+def views_of(name: str, current: Mapping[str, Collection], desired: Sequence[Collection]) -> list[str]:
+    """Name the views that look at a collection, there or wished: as they are wished, where they are."""
+    views = {**current, **{one.name: one for one in desired}}
+    return sorted(
+        view.name
+        for view in views.values()
+        if view.is_view and not view.absent and name in _seen(view.options)
+    )
+
+
+def _seen(value: Any) -> Iterator[Any]:
+    """Name the collections that a view's options, or a stage inside its pipeline, look at."""
+    if isinstance(value, list):
+        for one in value:
+            yield from _seen(one)
+    elif isinstance(value, Mapping):
+        for key, one in value.items():
+            if key == "viewOn" or (key == "$unionWith" and isinstance(one, str)):
+                yield one
+            elif key in ("$lookup", "$graphLookup", "$unionWith") and isinstance(one, Mapping):
+                yield one.get("coll" if key == "$unionWith" else "from")
+            yield from _seen(one)
+
+
 def collection_change(
-    wanted: Collection, there: Collection | None, *, old_name: str | None, rivals: Names[str], server: Server
+    wanted: Collection,
+    there: Collection | None,
+    *,
+    old_name: str | None,
+    views: Sequence[str],
+    rivals: Names[str],
+    server: Server,
 ) -> Change:
     """Compare a collection with what is there for it, under `old_name` where it is to be renamed.
 
-    `rivals` are the collections there that no other wish is about: one that still has the old name
-    beside the new one is in the way.
+    `views` are those that look at the old name. `rivals` are the collections there that no other wish is
+    about: one that still has the old name beside the new one is in the way.
     """
     name = wanted.name
+    if wanted.is_view:
+        wanted = replace(wanted, options={"pipeline": [], **wanted.options})
     change = Change(name, "collection", "keep", name, None, wanted.options, "in_sync")
     if wanted.absent:
         return _dropped(change, there)
@@ -62,7 +98,7 @@ def collection_change(
             before={"name": old_name, **there.options},
             after={"name": name, **wanted.options},
         )
-    blockers = list(_against_name(wanted, there, old_name, rivals))
+    blockers = list(_against_name(wanted, there, old_name, views, rivals))
     if there.is_view != wanted.is_view:
         return _judged(replace(change, action="modify"), [*blockers, _another_kind(name, there)])
     differing = differences(there.options, wanted.options)
@@ -92,7 +128,7 @@ def _dropped(change: Change, there: Collection | None) -> Change:
 
 
 def _against_name(
-    wanted: Collection, there: Collection, old_name: str | None, rivals: Names[str]
+    wanted: Collection, there: Collection, old_name: str | None, views: Sequence[str], rivals: Names[str]
 ) -> Iterator[Blocker]:
     old = wanted.renamed_from
     if old_name is not None and (there.is_view or "timeseries" in there.options):
@@ -102,6 +138,14 @@ def _against_name(
             else ("time series", "leave renamed_from out, and copy the documents with $out")
         )
         yield Blocker("fixed", f"{old_name} is a {kind}, which can't be renamed", hint)
+    elif views:
+        look = "view {} looks" if len(views) == 1 else "views {} look"
+        yield Blocker(
+            "views",
+            f"{look.format(', '.join(views))} at {old_name}, and would find nothing there",
+            f"let the manifest say that they look at {wanted.name}, or are state: absent",
+            ignorable=True,
+        )
     elif old_name is None and old in rivals:
         yield Blocker(
             "name",
@@ -113,7 +157,7 @@ def _against_name(
 def _another_kind(name: str, there: Collection) -> Blocker:
     kind, asked = ("view", "collection") if there.is_view else ("collection", "view")
     return Blocker(
-        "kind", f"{name} is a {kind}, the manifest says a {asked}: rename or drop the {kind} first"
+        ANOTHER_KIND, f"{name} is a {kind}, the manifest says a {asked}: rename or drop the {kind} first"
     )
 
 

@@ -72,7 +72,7 @@ def _collection(before: Mapping[str, Any], after: Mapping[str, Any], name: str) 
         match option:
             case "viewOn" | "pipeline":
                 # A view is taken as a whole.
-                wishes |= {key: after.get(key, before.get(key)) for key in ("viewOn", "pipeline")}
+                wishes |= {key: after[key] for key in ("viewOn", "pipeline")}
             case "timeseries":
                 wishes["timeseries"] = _buckets(value)
             case _:

@@ -169,9 +169,11 @@ def _contradictions(index: Index, given: set[str]) -> Iterator[tuple[str, str]]:
         yield "expireAfterSeconds is for one key, not _id", "give the date an index of its own"
 
 
-_NEVER_IN_FILTERS = frozenset(
-    {"$ne", "$nin", "$not", "$nor", "$regex", "$elemMatch", "$size", "$expr", "$mod", "$text", "$where"}
+NEVER_IN_FILTERS = frozenset(
+    "$ne $nin $not $nor $regex $elemMatch $size $expr $mod $text $where $jsonSchema".split()
 )
+"""What no server takes in a partial filter, as a clause or as a condition on a field."""
+
 _IN_FILTERS_SINCE_6 = frozenset({"$or", "$in", "$geoWithin", "$geoIntersects"})
 
 
@@ -180,7 +182,7 @@ def _in_filter(
 ) -> Iterator[Blocker | None]:
     """Find what a partial filter can't hold (each was tried on MongoDB 4.4, 5.0 and 6.0)."""
     for word, value in query.items():
-        if word in _NEVER_IN_FILTERS or (word == "$exists" and not value):
+        if word in NEVER_IN_FILTERS or (word == "$exists" and not value):
             shown = "$exists: false" if word == "$exists" else word
             hint = "it takes $eq, $gt, $gte, $lt, $lte, $type, $exists: true and $and, from MongoDB 6.0 also $or and $in"
             yield Blocker("impossible", f"index {name}: its partial filter can't hold {shown}", hint)

@@ -14,28 +14,31 @@ from motorctl.core.schema.compare import UNCOLLATED, VERSIONS, expand_collation,
 from motorctl.core.schema.model import TEMPORARY
 from motorctl.core.schema.planning.capabilities import INDEXES, TTL_ADDED_SINCE
 from motorctl.core.schema.planning.impossible import against_index, measurements, same_to_this_server
+from motorctl.core.schema.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from motorctl.core.schema.model import Collection, Index
-    from motorctl.core.schema.server import Server
 
 Facts = dict[str, Any]
+
+_NEWEST = Server()
 
 
 @dataclass(frozen=True)
 class _Wish:
-    """A wanted index, all that makes it what it is, and the name of the one that is there for it."""
+    """A wanted index, all that makes it what it is, and the name of the one that is there for it.
+
+    `name` is the one that it gets. Where it `stays`, the one that is there is right, or changed in place.
+    """
 
     index: Index
     facts: Facts
+    name: str
     matched: str | None = None
     differing: frozenset[str] = frozenset()
-
-    @property
-    def kept(self) -> bool:
-        return self.matched is not None and not self.differing
+    stays: bool = False
 
 
 def index_changes(wanted: Collection, actual: Collection, *, prune: bool, server: Server) -> Iterator[Change]:
@@ -44,52 +47,67 @@ def index_changes(wanted: Collection, actual: Collection, *, prune: bool, server
     there = {index.resolved_name: index for index in actual.indexes}
     facts = {name: _facts(index, collation) for name, index in there.items()}
     standing = {name: value for name, value in facts.items() if not name.startswith(TEMPORARY)}
-    wishes = _paired(wanted.indexes, standing, collation, server)
-    kept = {wish.matched for wish in wishes if wish.kept}
+    wishes = [_settled(wish, facts, actual.options, server) for wish in _paired(wanted, standing, collation)]
+    staying = {wish.matched for wish in wishes if wish.stays}
     pairs = {wish.matched for wish in wishes}
     gone: set[str] = set()
     for position, wish in enumerate(wishes):
-        before = [other for other in wishes[:position] if _alike(other.facts, wish.facts, server)]
-        change = _wanted(wish, wishes, wanted.name, there, facts, kept, gone, actual.options, server)
+        change = _wanted(wish, wanted.name, there, _rivals(wish, facts, server) - staying, gone)
         gone |= {*change.replaces}
         if change.action == "rebuild" and wish.matched is not None:
             gone.add(wish.matched)
         if change.action != "keep":
+            before = _before(position, wishes, server)
             change = _blocked(change, wish, wanted.name, actual.options, before, server)
-        yield _in_place_of_foreign(change, wish, facts, prune=prune, server=server)
+        foreign = [name for name in change.replaces if _foreign(name, wanted, there, facts, wishes)]
+        yield _in_place_of(foreign, change, wish, prune=prune)
     yield from _others(wanted, actual, there, pairs | gone, prune=prune)
 
 
-def _wanted(
-    wish: _Wish,
-    wishes: Sequence[_Wish],
-    collection: str,
-    there: Mapping[str, Index],
-    facts: Mapping[str, Facts],
-    kept: set[str | None],
-    gone: set[str],
-    options: Mapping[str, Any],
-    server: Server,
-) -> Change:
-    index, matched = wish.index, wish.matched
-    name = index.resolved_name
-    if matched is not None and _means(wish, facts[matched], server) and _accepts(index, matched, wishes):
-        name = matched
-    before = None if matched is None else there[matched].document()
-    after = index.named(name).document()
-    change = Change(collection, "index", "keep", name, before, after, "in_sync")
-    if matched is not None and not wish.differing and name == matched:
-        return change
-    # What has its name or its identity can't stay beside it, also where that one is itself going to be
-    # rebuilt (two indexes that swap their names); what an earlier rebuild replaces is gone by then.
-    rivals = {
+def _settled(wish: _Wish, facts: Mapping[str, Facts], options: Mapping[str, Any], server: Server) -> _Wish:
+    """Tell whether the one that is there for a wish stays."""
+    if wish.matched is None or wish.name != wish.matched:
+        return wish
+    changeable = _in_place(wish, facts[wish.matched], options, server) and _rivals(wish, facts, server) == {
+        wish.matched
+    }
+    return replace(wish, stays=not wish.differing or changeable)
+
+
+def _rivals(wish: _Wish, facts: Mapping[str, Facts], server: Server) -> set[str]:
+    """Name what can't stay beside a wanted index: what has its name or its identity, or its one place for text.
+
+    Also where that one is itself going to be rebuilt: two indexes that swap their names.
+    """
+    return {
         other
         for other, present in facts.items()
-        if other == name or _alike(present, wish.facts, server) or (index.is_text and _has_text(present))
+        if other == wish.name
+        or _alike(present, wish.facts, server)
+        or (wish.index.is_text and _has_text(present))
     }
-    involved = (rivals - kept) | ({matched} if matched else set())
-    if name == matched and involved == {matched} and _in_place(wish, facts[matched], options, server):
-        return replace(change, action="modify", status="planned")
+
+
+def _before(position: int, wishes: Sequence[_Wish], server: Server) -> list[_Wish]:
+    """List the wishes with the identity of this one that have it before: those that stay, and earlier ones."""
+    wish = wishes[position]
+    return [
+        other
+        for place, other in enumerate(wishes)
+        if (not other.stays, place) < (not wish.stays, position) and _alike(other.facts, wish.facts, server)
+    ]
+
+
+def _wanted(
+    wish: _Wish, collection: str, there: Mapping[str, Index], rivals: set[str], gone: set[str]
+) -> Change:
+    matched = wish.matched
+    before = None if matched is None else there[matched].document()
+    after = wish.index.named(wish.name).document()
+    change = Change(collection, "index", "keep", wish.name, before, after, "in_sync")
+    if wish.stays:
+        return replace(change, action="modify", status="planned") if wish.differing else change
+    involved = rivals | ({matched} if matched else set())
     if not involved:
         return replace(change, action="create", status="planned")
     return replace(
@@ -97,6 +115,7 @@ def _wanted(
         action="rebuild",
         status="planned",
         before=before or there[min(involved)].document(),
+        # What an earlier rebuild replaces is gone by then.
         replaces=tuple(sorted(involved - gone)),
     )
 
@@ -142,8 +161,7 @@ def _blocked(
 ) -> Change:
     found = against_index(wish.index, collection, options, server)
     if before:
-        other = before[0].matched or before[0].index.resolved_name
-        conflict = same_to_this_server(wish.index, other, collection, server)
+        conflict = same_to_this_server(wish.index, before[0].name, collection, server)
         found += [conflict] if conflict else []
     after = change.after
     if after is not None and "collation" not in after and _must_be_simple(wish.index, options):
@@ -159,20 +177,39 @@ def _must_be_simple(index: Index, options: Mapping[str, Any]) -> bool:
     )
 
 
-def _in_place_of_foreign(
-    change: Change, wish: _Wish, facts: Mapping[str, Facts], *, prune: bool, server: Server
-) -> Change:
-    """Judge a text index in the place of the wanted one, of which the manifest doesn't speak."""
-    foreign = wish.matched
-    if change.action != "rebuild" or foreign is None or _means(wish, facts[foreign], server):
+def _foreign(
+    name: str,
+    wanted: Collection,
+    there: Mapping[str, Index],
+    facts: Mapping[str, Facts],
+    wishes: Sequence[_Wish],
+) -> bool:
+    """Tell whether a manifest doesn't speak of an index: neither by a name nor by all that newer servers tell apart."""
+    return not (
+        name.startswith(TEMPORARY)
+        or any(name in (wish.index.resolved_name, wish.index.renamed_from) for wish in wishes)
+        or any(_alike(facts[name], wish.facts) for wish in wishes)
+        or _unwanted(there[name], wanted.absent_indexes)
+    )
+
+
+def _in_place_of(foreign: Sequence[str], change: Change, wish: _Wish, *, prune: bool) -> Change:
+    """Judge a wanted index that takes the place of others, of which the manifest doesn't speak."""
+    if not foreign:
         return change
-    change = replace(change, unmanaged=(foreign,))
+    change = replace(change, unmanaged=tuple(foreign))
     if prune:
         return change
+    only = (
+        "a collection has one text index at most"
+        if wish.index.is_text
+        else "before MongoDB 5.0 a collection has one index with the same keys"
+    )
+    one, them, its = ("is", "it", "its") if len(foreign) == 1 else ("are", "them", "their")
     blocker = Blocker(
         "unmanaged",
-        f"a collection has one text index at most, and {foreign} of {change.collection} is not in the manifest:"
-        f" name it there, or let --prune put {change.name} in its place",
+        f"{only}, and {', '.join(foreign)} of {change.collection} {one} not in the manifest:"
+        f" name {them} there, or let --prune put {change.name} in {its} place",
     )
     return replace(change, status="blocked", blockers=(*change.blockers, blocker))
 
@@ -219,7 +256,7 @@ def _facts(index: Index, collation: Mapping[str, Any] | None) -> Facts:
     return index_facts(index.keys, index.options, collation)
 
 
-def _alike(one: Facts, other: Facts, server: Server) -> bool:
+def _alike(one: Facts, other: Facts, server: Server = _NEWEST) -> bool:
     return identity(one, server) == identity(other, server)
 
 
@@ -227,27 +264,21 @@ def _has_text(facts: Facts) -> bool:
     return facts["text"][0] is not None
 
 
-def _means(wish: _Wish, present: Facts, server: Server) -> bool:
-    """Tell whether a wanted index is about the one that it was given: by its names or its identity."""
-    names = (wish.index.resolved_name, wish.index.renamed_from)
-    return wish.matched in names or _alike(wish.facts, present, server)
-
-
 def _paired(
-    wanted: Sequence[Index], current: Mapping[str, Facts], collation: Mapping[str, Any] | None, server: Server
+    wanted: Collection, current: Mapping[str, Facts], collation: Mapping[str, Any] | None
 ) -> list[_Wish]:
     """Give each wanted index the one that is there for it: equal, else of its names, else of its identity.
 
     A collection has one text index at most, so that any text index is there for the wanted one.
     """
-    wishes = [_Wish(index, _facts(index, collation)) for index in wanted]
+    wishes = [_Wish(index, _facts(index, collation), index.resolved_name) for index in wanted.indexes]
     taken: set[str] = set()
     rules: list[Callable[[_Wish, str], bool]] = [
-        lambda wish, name: wish.index.resolved_name == name and not _differing(current[name], wish),
-        lambda wish, name: _accepts(wish.index, name, wishes) and not _differing(current[name], wish),
-        lambda wish, name: wish.index.resolved_name == name,
+        lambda wish, name: wish.name == name and not _differing(current[name], wish),
+        lambda wish, name: _accepts(wish.index, name, wanted) and not _differing(current[name], wish),
+        lambda wish, name: wish.name == name,
         lambda wish, name: wish.index.renamed_from == name,
-        lambda wish, name: _alike(current[name], wish.facts, server),
+        lambda wish, name: _alike(current[name], wish.facts),
         lambda wish, name: wish.index.is_text and _has_text(current[name]),
     ]
     for rule in rules:
@@ -256,17 +287,27 @@ def _paired(
                 name = next((name for name in current if name not in taken and rule(wish, name)), None)
                 if name is not None:
                     taken.add(name)
-                    wishes[position] = replace(wish, matched=name, differing=_differing(current[name], wish))
+                    content = _alike(current[name], wish.facts) and _accepts(wish.index, name, wanted)
+                    wishes[position] = replace(
+                        wish,
+                        name=name if content else wish.name,
+                        matched=name,
+                        differing=_differing(current[name], wish),
+                    )
     return wishes
 
 
-def _accepts(index: Index, name: str, wishes: Sequence[_Wish]) -> bool:
-    """Tell whether a name will do: an index without one is content with any that no other wants."""
+def _accepts(index: Index, name: str, wanted: Collection) -> bool:
+    """Tell whether a name will do: an index without one is content with any of which nobody says otherwise."""
     if index.name is not None:
         return index.name == name
     if name == index.renamed_from:
         return False
-    return name == index.resolved_name or all(name != other.index.resolved_name for other in wishes)
+    spoken_of = {
+        *(other.resolved_name for other in wanted.indexes),
+        *(one.name for one in wanted.absent_indexes),
+    }
+    return name == index.resolved_name or name not in spoken_of
 
 
 def _differing(current: Facts, wish: _Wish) -> frozenset[str]:

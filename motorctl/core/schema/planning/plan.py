@@ -1,8 +1,8 @@
 """What has to change for a database to be as its manifest says. Pure: two values in, changes out.
 
 `check` and `apply` both use it, so they can't disagree. It never reads a server and never drops what
-no manifest speaks of. What becomes of options and indexes is said in `plan_collections`, `plan_indexes`
-and `plan_search`; here are validators, and the order.
+no manifest speaks of. What becomes of options and indexes is said in `collections`, `indexes` and
+`search`; here are validators, and the order.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from motorctl.core.schema.change import Change
 from motorctl.core.schema.compare import same_query
 from motorctl.core.schema.model import TEMPORARY, Collection, Validator
-from motorctl.core.schema.planning.collections import collection_change, renames
+from motorctl.core.schema.planning.collections import ANOTHER_KIND, collection_change, renames, views_of
 from motorctl.core.schema.planning.commands import commands
 from motorctl.core.schema.planning.impossible import against_validator
 from motorctl.core.schema.planning.indexes import index_changes
@@ -30,7 +30,8 @@ ORDER = (
     "collections renamed",
     "collections created and changed",
     "validators as they loosen",
-    "indexes created, changed and kept",
+    "indexes changed and kept",
+    "indexes created",
     "indexes rebuilt",
     "indexes hidden and dropped",
     "validators as they tighten",
@@ -51,23 +52,35 @@ def plan(
 
     What the server can't do is `blocked`. What a collection of the manifest has beyond it is dropped with
     `prune`, else kept as `unmanaged`, or a blocker where a wanted index can't be beside it; other
-    collections, `_id_` and the system's are never touched.
+    collections, `_id_` and the system's are never touched: of `current` their views are looked at, that
+    a renamed collection may leave behind.
     """
     sources = renames(current, desired)
     left = {name: one for name, one in current.items() if name not in sources.values()}
     rivals = left.keys() - {wanted.name for wanted in desired}
-    searches = not current or any(one.search_indexes is not None for one in current.values())
+    searches = server.search
+    if searches is None:
+        searches = not current or any(one.search_indexes is not None for one in current.values())
     changes: list[Change] = []
     for wanted in desired:
         old_name = sources.get(wanted.name)
         there = left.get(wanted.name) if old_name is None else current[old_name]
-        changes.append(collection_change(wanted, there, old_name=old_name, rivals=rivals, server=server))
+        views = () if old_name is None else views_of(old_name, current, desired)
+        change = collection_change(
+            wanted, there, old_name=old_name, views=views, rivals=rivals, server=server
+        )
+        changes.append(change)
         if not wanted.absent:
             actual = there or Collection(wanted.name, wanted.options)
-            changes += _contents(wanted, actual, searches=searches, prune=prune, server=server)
+            contents = _contents(wanted, actual, searches=searches, prune=prune, server=server)
+            another = any(blocker.reason == ANOTHER_KIND for blocker in change.blockers)
+            # Nothing is done to what isn't the one that the manifest speaks of.
+            changes += [one for one in contents if one.blockers or not another]
     return [
         # What can't be done has none.
-        change if change.blockers else replace(change, commands=commands(change))
+        replace(change, commands=commands(change))
+        if all(blocker.ignorable for blocker in change.blockers)
+        else change
         for change in sorted(changes, key=_rank)
     ]
 
@@ -91,19 +104,26 @@ def _rank(change: Change) -> int:
     """Say where in `ORDER` a change belongs."""
     match change.kind, change.action:
         case "collection", "drop":
-            return 7
+            return 8
         case "collection", _:
             return 0 if "name" in (change.before or {}) else 1
         case "validator", "keep":
             return 2
         case "validator", _:
-            return 2 if loosens(_validator(change.before), _validator(change.after)) else 6
+            return 2 if loosens(_validator(change.before), _validator(change.after)) else 7
         case _, "drop":
-            return 8 if change.name.startswith(TEMPORARY) else 5
+            return 9 if change.name.startswith(TEMPORARY) else 6
         case _, "rebuild":
+            return 5
+        case _, "create":
             return 4
-    hides = (change.after or {}).get("hidden") and not (change.before or {}).get("hidden")
-    return 5 if change.action == "modify" and hides else 3
+    return 6 if change.action == "modify" and _only_hides(change.before or {}, change.after or {}) else 3
+
+
+def _only_hides(before: Mapping[str, object], after: Mapping[str, object]) -> bool:
+    """Tell whether an index goes for queries, and no created one needs that it has become unique."""
+    hides = bool(after.get("hidden")) and not before.get("hidden")
+    return hides and bool(after.get("unique")) == bool(before.get("unique"))
 
 
 def _validator(document: Mapping[str, object] | None) -> Validator | None:
