@@ -188,8 +188,8 @@ async def test_without_its_collection_the_rest_is_skipped(db: Database) -> None:
     results = await bring(db, desired)
     assert [(c.kind, c.status) for c in results] == [
         ("collection", "failed"),
-        ("index", "skipped"),
         ("validator", "skipped"),
+        ("index", "skipped"),
     ]
     assert await schema.fetch(db) == {}
 

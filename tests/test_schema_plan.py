@@ -56,8 +56,9 @@ def test_a_missing_collection_is_created_with_everything_in_it() -> None:
     desired = [Collection("users", {"capped": True, "size": 4096}, Validator({"a": 1}), (EMAIL,))]
     assert [(c.kind, c.action, c.name) for c in plan({}, desired)] == [
         ("collection", "create", "users"),
-        ("index", "create", "email_1"),
+        # A document that is written meanwhile is validated.
         ("validator", "create", "users"),
+        ("index", "create", "email_1"),
     ]
 
 

@@ -67,7 +67,7 @@ def code(text: str) -> str:
     if text and text == text.strip() and not re.search(r"[`|\\]", text):
         return f"`{text}`"
     # A character reference is never structure: it can't end a cell, a span or a tag.
-    return "<code>" + re.sub(r"[^\w ,.:{}()/-]", lambda found: f"&#{ord(found[0])};", text) + "</code>"
+    return "<code>" + re.sub(r"[^\w ,.:{}()/-]|_", lambda found: f"&#{ord(found[0])};", text) + "</code>"
 
 
 def fenced(text: str, language: str) -> str:

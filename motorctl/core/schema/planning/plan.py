@@ -23,13 +23,14 @@ from motorctl.core.schema.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
 _NEWEST = Server()
 
 ORDER = (
     "collections renamed",
     "collections created and changed",
-    "validators as they loosen",
+    "validators as they loosen, and those of new collections",
     "indexes changed and kept",
     "indexes created",
     "indexes rebuilt",
@@ -76,12 +77,13 @@ def plan(
             another = any(blocker.reason == ANOTHER_KIND for blocker in change.blockers)
             # Nothing is done to what isn't the one that the manifest speaks of.
             changes += [one for one in contents if one.blockers or not another]
+    created = {one.collection for one in changes if one.kind == "collection" and one.action == "create"}
     return [
         # What can't be done has none.
         replace(change, commands=commands(change))
         if all(blocker.ignorable for blocker in change.blockers)
         else change
-        for change in sorted(changes, key=_rank)
+        for change in sorted(changes, key=lambda one: _rank(one, created))
     ]
 
 
@@ -100,14 +102,16 @@ def _contents(
     yield from search_changes(wanted, actual, searches=searches, prune=prune)
 
 
-def _rank(change: Change) -> int:
-    """Say where in `ORDER` a change belongs."""
+def _rank(change: Change, created: AbstractSet[str]) -> int:
+    """Say where in `ORDER` a change belongs; a collection that is `created` is validated from the first write on."""
     match change.kind, change.action:
         case "collection", "drop":
             return 8
         case "collection", _:
             return 0 if "name" in (change.before or {}) else 1
         case "validator", "keep":
+            return 2
+        case "validator", _ if change.collection in created:
             return 2
         case "validator", _:
             return 2 if loosens(_validator(change.before), _validator(change.after)) else 7
