@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from bson import Decimal128, Int64, Regex
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from motorctl.core import schema
@@ -744,7 +744,10 @@ def test_without_prune_what_the_manifest_does_not_speak_of_stays(
     before: Collection, after: Collection, server: Server
 ) -> None:
     current = served(before, server)
-    result = carried_out(current["users"], plan(current, [after], server=server), server)
+    changes = plan(current, [after], server=server)
+    # An apply does nothing where something is blocked.
+    assume(not any(change.blockers for change in changes))
+    result = carried_out(current["users"], changes, server)
     spoken_of = {index.resolved_name for index in (*after.indexes, *after.absent_indexes)}
     wished = [_facts(index, NEWEST) for index in after.indexes]
     others = [
