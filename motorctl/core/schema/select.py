@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from motorctl.core.schema.planning.collections import ANOTHER_KIND
+from motorctl.core.schema.planning.collections import opens
 from motorctl.errors import UsageError
 from motorctl.near import near
 
@@ -26,9 +26,6 @@ PARTS: dict[str, frozenset[str]] = {
     "indexes": frozenset({"index", "search_index"}),
 }
 """What can be asked for alone, and the kinds of changes that it is."""
-
-_IN_THE_WAY = frozenset({ANOTHER_KIND, "name"})
-"""Reasons for which a collection isn't the one of which the manifest speaks."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +79,7 @@ class Selection:
             change
             for change in plan
             if change.kind in kinds
-            or (change.collection in needed and change.kind == "collection" and _opens(change))
+            or (change.collection in needed and change.kind == "collection" and opens(change))
         ]
 
     def dumped(self, current: Mapping[str, Collection]) -> dict[str, Collection]:
@@ -102,12 +99,3 @@ class Selection:
             if "collections" in parts or part.validator or part.indexes or part.search_indexes:
                 kept[name] = part
         return kept
-
-
-def _opens(change: Change) -> bool:
-    """Tell whether a change makes a collection the one of which the manifest speaks, or would have to."""
-    return (
-        change.action == "create"
-        or "name" in (change.before or {})
-        or any(blocker.reason in _IN_THE_WAY for blocker in change.blockers)
-    )

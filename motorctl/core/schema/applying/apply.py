@@ -18,7 +18,7 @@ from motorctl.core.schema.applying.catalog import Catalog
 from motorctl.core.schema.applying.rebuild import drop_abandoned, rebuild
 from motorctl.core.schema.change import Blocker, Change
 from motorctl.core.schema.model import TEMPORARY
-from motorctl.core.schema.planning.collections import ANOTHER_KIND
+from motorctl.core.schema.planning.collections import opens
 from motorctl.core.schema.planning.commands import commands, index_of
 from motorctl.errors import UsageError
 
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from motorctl.core.driver import Attempt
 
 _LOST = Blocker("lost", "the connection was lost")
-
-_NOT_MEANT = frozenset({ANOTHER_KIND, "name"})
-"""Reasons by which a plan says that what has a collection's name isn't the one that is meant."""
 
 _MOST_GROUPS = 5
 _MOST_IDS = 3
@@ -101,8 +98,7 @@ async def _absence(catalog: Catalog, result: Change) -> Blocker | None:
     if result.kind != "collection" or result.action == "drop":
         return None
     if result.status == "blocked":
-        is_new = result.action == "create" or "name" in (result.before or {})
-        if is_new or any(blocker.reason in _NOT_MEANT for blocker in result.blockers):
+        if opens(result):
             return Blocker("blocked", f"collection {result.name} is blocked")
     # It may be there after all, created by somebody else, or failed after its renaming.
     elif result.status == "failed" and result.name not in await catalog.collections({"$eq": result.name}):

@@ -30,6 +30,18 @@ if TYPE_CHECKING:
 ANOTHER_KIND = "kind"
 """The reason of a blocker: what is there is a view, and no collection, or the other way round."""
 
+_NOT_MEANT = frozenset({ANOTHER_KIND, "name"})
+"""Reasons for which what has a collection's name isn't the one of which the manifest speaks."""
+
+
+def opens(change: Change) -> bool:
+    """Tell whether a collection's change makes it the one of which the manifest speaks, or would have to."""
+    return (
+        change.action == "create"
+        or "name" in (change.before or {})
+        or any(blocker.reason in _NOT_MEANT for blocker in change.blockers)
+    )
+
 
 def renames(current: Mapping[str, Collection], desired: Sequence[Collection]) -> dict[str, str]:
     """Map the new names of collections that are there under their old ones to those."""
