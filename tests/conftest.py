@@ -36,8 +36,10 @@ if TYPE_CHECKING:
 
     from motorctl.client import Database
 
-# A shell that starts the tests in the background has them ignore Ctrl-C, and every process that they start.
+# Whoever starts the tests in the background (a shell, nohup) has them ignore Ctrl-C or a hang-up, and every
+# process that they start with them.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # A property holds or it doesn't; how long an example takes on a busy machine is not a property.
 hypothesis.settings.register_profile("motorctl", deadline=None)
