@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pymongo import errors as driver
 
 from motorctl import errors
+from motorctl.core.driver import without_query
 from motorctl.core.refusals import duplicate, violations
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def translated(error: Exception, client: Client | None, seconds: float) -> error
 
 def _refusal(code: int | None, details: Any, error: Exception) -> errors.MotorctlError:
     """Translate a server's error document by its code."""
-    message = str(details.get("errmsg") or first_sentence(error)).rstrip(".")
+    message = without_query(str(details.get("errmsg") or first_sentence(error))).rstrip(".")
     name = str(details.get("codeName") or "")
     facts: dict[str, Any] = {"server_code": code, "server_code_name": name or None}
     label = "code" if not name or name.startswith("Location") else name

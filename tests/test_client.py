@@ -494,11 +494,22 @@ def test_a_time_limit_on_the_server(cli: Runner, sync_db: SyncDatabase) -> None:
     assert "MaxTimeMSExpired 50" in done.stderr
 
 
+def test_no_value_of_a_query_is_in_the_servers_sentence(cli: Runner, sync_db: SyncDatabase) -> None:
+    sync_db.c.insert_one({})
+    done = cli("export", "c", "--filter", '{"email": "ada@example.com"}', "--hint", "gone")
+    assert done.code != 0
+    assert "ada@example.com" not in done.stderr
+    counted = cli("users", "list", "--filter", '{"email": "ada@example.com", "$near": 1}')
+    assert "ada@example.com" not in counted.stderr
+
+
 def test_any_other_server_error_keeps_code_and_name(cli: Runner) -> None:
     done = cli("aggregate", "c", '[{"$bogus": 1}]', "-o", "json")
     assert done.code == ExitCode.FAILED
     error = done.error()
-    assert error["message"] == "Unrecognized pipeline stage name: '$bogus' (code 40324)"
+    assert error["message"] == (
+        "pipeline:1:3: stage 1 ($bogus): Unrecognized pipeline stage name: '$bogus' (code 40324)"
+    )
     assert (error["server_code"], error["server_code_name"]) == (40324, "Location40324")
     named = cli("users", "list", "--filter", '{"a": {"$bogus": 1}}', "-o", "json").error()
     assert named["message"] == "unknown operator: $bogus (BadValue 2)"

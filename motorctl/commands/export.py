@@ -151,7 +151,7 @@ def export(
         arguments.sort(sort),
         limit,
         skip,
-        _hint(app, hint),
+        arguments.hint(app, hint),
         batch_size,
         snapshot,
     )
@@ -191,14 +191,6 @@ def _format(app: App, path: Path | None) -> Format:
         return format_of(path)
     typed = app.settings.values["output"]
     return "ndjson" if typed.source == "default" else format_of(Path(f"stdout.{typed.value}"))
-
-
-def _hint(app: App, text: str | None) -> str | list[tuple[str, Any]] | None:
-    from motorctl import arguments
-
-    if text is None or not text.startswith(("{", "@", "[")):
-        return text
-    return list(arguments.document(app, text, "--hint").items())
 
 
 async def _to_stdout(app: App, source: Source, job: Export) -> None:

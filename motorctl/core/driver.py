@@ -28,6 +28,8 @@ NAMESPACE_NOT_FOUND = 26
 
 _QUOTED = re.compile(r"(?P<said> to execute command) \{ (?P<command>\w+):.*| Command request: .*", re.DOTALL)
 """Where a sentence of the server quotes the whole command, the session and its signature with it."""
+_QUERY = re.compile(r"error processing query: .* planner returned error :: caused by :: ", re.DOTALL)
+"""Where it quotes a query that can't be planned, its values with it."""
 
 Attempt: TypeAlias = "Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]"
 """Awaits an operation, and may await it again where that helps: only for what may run twice."""
@@ -48,10 +50,15 @@ async def aggregate(
 
 def refusal(error: OperationFailure) -> str:
     """Return the server's sentence of an error; of a command that it quotes, the name alone."""
-    sentence = str((error.details or {}).get("errmsg", error))
+    sentence = without_query(str((error.details or {}).get("errmsg", error)))
     return _QUOTED.sub(
         lambda quoted: f"{quoted['said']} {quoted['command']}" if quoted["said"] else "", sentence
     )
+
+
+def without_query(sentence: str) -> str:
+    """Return a server's sentence without the query that it quotes: its values are somebody's."""
+    return _QUERY.sub("", sentence)
 
 
 async def list_indexes(collection: Collection) -> list[dict[str, Any]]:
@@ -62,6 +69,18 @@ async def list_indexes(collection: Collection) -> list[dict[str, Any]]:
 async def list_collections(db: Database) -> list[dict[str, Any]]:
     """List the collection and view documents of a database, as `listCollections` has them."""
     return await _documents(db.list_collections())
+
+
+async def change_stream(collection: Collection, pipeline: Sequence[Mapping[str, Any]], **options: Any) -> Any:
+    """Open the drivers' change stream, which is to be closed; `options` are those of their `watch`."""
+    return await _settled(collection.watch(pipeline, **options))
+
+
+async def server_version(db: Database) -> tuple[int, int]:
+    """Ask the server for its version: major and minor. Every user may."""
+    reply = await db.command({"buildInfo": 1})
+    major, minor, *_ = reply["versionArray"]
+    return int(major), int(minor)
 
 
 async def _documents(cursor: Any) -> list[dict[str, Any]]:

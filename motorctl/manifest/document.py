@@ -7,6 +7,7 @@ values mean is not known here.
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ruamel.yaml import YAML
@@ -39,6 +40,19 @@ _TAGS: dict[type[Node], set[str]] = {
 _SECRET = 4
 
 
+@dataclass(frozen=True)
+class About:
+    """What a file is, for the sentences of its errors. `start` is where to begin; `variables`: it may hold some."""
+
+    noun: str
+    called: str
+    start: str
+    variables: bool = True
+
+
+MANIFEST = About("schema", "a manifest", "motorctl schema init prints one to start from")
+
+
 class _Limited(Composer):
     """Stops at a depth that the interpreter can take, and at more nodes than any schema has."""
 
@@ -54,7 +68,9 @@ class _Limited(Composer):
             )
         if self.nodes > 2 * _MOST_VALUES + 2:
             mark = self.parser.peek_event().start_mark
-            raise ComposerError(None, None, f"more than {_MOST_VALUES:,} values: that is no schema", mark)
+            raise ComposerError(
+                None, None, f"more than {_MOST_VALUES:,} values: nobody wrote so many by hand", mark
+            )
         try:
             return super().compose_node(parent, index)
         finally:
@@ -68,8 +84,11 @@ class Document:
     what is wrong; a variable's value is in no message.
     """
 
-    def __init__(self, name: str, text: str, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, name: str, text: str, environment: Mapping[str, str] | None = None, *, about: About = MANIFEST
+    ) -> None:
         self.name = name
+        self.about = about
         self._environment = environment
         self._places: dict[Path_, tuple[int, int]] = {}
         self._keys: dict[Path_, tuple[int, int]] = {}
@@ -81,12 +100,7 @@ class Document:
         try:
             root = yaml.compose(io.StringIO(text))
             if root is None:
-                raise ManifestError(
-                    f"{name} is empty",
-                    hint="motorctl schema init prints one to start from",
-                    file=name,
-                    line=1,
-                )
+                raise ManifestError(f"{name} is empty", hint=about.start, file=name, line=1)
             self._constructor = yaml.constructor
             self._resolver = yaml.resolver
             self.value = self._plain(root, (), ())
@@ -159,7 +173,7 @@ class Document:
         if len(path) > DEPTH_LIMIT:
             self.fail(path, f"nested more than {DEPTH_LIMIT} deep")
         if node.tag not in _TAGS[type(node)]:
-            self.fail(path, f"{_shown_tag(node)} has no meaning in a manifest")
+            self.fail(path, f"{_shown_tag(node)} has no meaning in {self.about.called}")
         if isinstance(node, MappingNode):
             return self._mapping(node, path, (*above, node))
         if isinstance(node, SequenceNode):
@@ -172,7 +186,7 @@ class Document:
             # A few aliases of aliases stand for more values than any memory holds.
             self.fail(
                 path,
-                f"more than {_MOST_VALUES:,} values, those of an alias counted wherever it stands: that is no schema",
+                f"more than {_MOST_VALUES:,} values, those of an alias counted wherever it stands: that is no {self.about.noun}",
             )
 
     def _scalar(self, node: ScalarNode, path: Path_) -> Any:
@@ -200,7 +214,7 @@ class Document:
             if not isinstance(key_node, ScalarNode):
                 self._raise(place, "a key is plain text", key=None)
             if key_node.tag not in _TYPED | _TEXT:
-                self._raise(place, f"{_shown_tag(key_node)} has no meaning in a manifest", key=None)
+                self._raise(place, f"{_shown_tag(key_node)} has no meaning in {self.about.called}", key=None)
             key = self._substituted(key_node, path, is_key=True)
             if key in result and merged:
                 continue

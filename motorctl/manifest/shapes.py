@@ -162,7 +162,7 @@ def _one_of(document: Document, value: str, shape: Shape, path: Path_) -> None:
     words = [str(one) for one in shape.allowed]
     what = document.variable(path) or value
     hint = near(value, words) if document.variable(path) is None else None
-    hint = "--env puts variables in" if "${" in value else hint
+    hint = "--env puts variables in" if "${" in value and document.about.variables else hint
     document.fail(path, f"{what} is none of {', '.join([*also, *words])}", hint=hint)
 
 
@@ -175,5 +175,6 @@ def _wrong(document: Document, value: Any, shape: Shape, path: Path_) -> NoRetur
     if shape.kind == "number or word":
         wanted = f"1, -1 or one of {', '.join(str(one) for one in shape.allowed)}"
     subject = shape.called if not path else _subject(path)
-    hint = "--env puts variables in" if isinstance(value, str) and "${" in value else None
+    unset = isinstance(value, str) and "${" in value and document.about.variables
+    hint = "--env puts variables in" if unset else None
     document.fail(path, f"{subject} is {wanted}, not {shown(document, value, path)}", hint=hint)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from motorctl.errors import ManifestError, UsageError
-from motorctl.manifest.document import Document
+from motorctl.manifest.document import MANIFEST, About, Document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -30,12 +30,18 @@ def documents(
             yield document(file, stdin, environment)
 
 
-def document(source: str, stdin: BinaryIO | None, environment: Mapping[str, str] | None = None) -> Document:
+def document(
+    source: str,
+    stdin: BinaryIO | None,
+    environment: Mapping[str, str] | None = None,
+    *,
+    about: About = MANIFEST,
+) -> Document:
     """Read one file (`-` is stdin). Raises ManifestError with its place."""
     name = "standard input" if source == "-" else source
-    data = _bytes(source, name, stdin)
+    data = _bytes(source, name, stdin, about)
     if len(data) > _LARGEST:
-        raise ManifestError(f"{name} is larger than 16 MiB: that is no schema", file=name)
+        raise ManifestError(f"{name} is larger than 16 MiB: that is no {about.noun}", file=name)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -47,7 +53,7 @@ def document(source: str, stdin: BinaryIO | None, environment: Mapping[str, str]
             line=line,
             column=column,
         ) from None
-    return Document(name, text, environment)
+    return Document(name, text, environment, about=about)
 
 
 def _files(source: str) -> list[str]:
@@ -72,20 +78,18 @@ def _files(source: str) -> list[str]:
     return [str(folder / name) for name in found]
 
 
-def _bytes(source: str, name: str, stdin: BinaryIO | None) -> bytes:
+def _bytes(source: str, name: str, stdin: BinaryIO | None, about: About) -> bytes:
     try:
         if source == "-":
             if stdin is None:
-                raise UsageError("there is no standard input to read a manifest from")
+                raise UsageError(f"there is no standard input to read {about.called} from")
             return stdin.read(_LARGEST + 1)
         with Path(source).open("rb") as file:
             return file.read(_LARGEST + 1)
     except IsADirectoryError:
         raise ManifestError(f"{name} is a directory", hint="name one file", file=name) from None
     except FileNotFoundError:
-        raise ManifestError(
-            f"{name} doesn't exist", hint="motorctl schema init prints one to start from", file=name
-        ) from None
+        raise ManifestError(f"{name} doesn't exist", hint=about.start, file=name) from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise ManifestError(f"{name} can't be read: {reason}", file=name) from None

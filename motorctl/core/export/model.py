@@ -31,7 +31,7 @@ class Query:
     sort: Sequence[tuple[str, int]] = ()
     limit: int = 0
     skip: int = 0
-    hint: str | Sequence[tuple[str, Any]] | None = None
+    hint: str | Mapping[str, Any] | None = None
     batch_size: int = BATCH
     snapshot: bool = False
 

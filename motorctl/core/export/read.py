@@ -16,7 +16,7 @@ from motorctl.core.driver import once
 from motorctl.errors import MotorctlError, UnreachableError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
     from motorctl.client import Collection
     from motorctl.core.driver import Attempt
@@ -119,7 +119,7 @@ async def raw_batches(
 
 
 def _cursor(collection: Collection, query: Query, session: Any) -> Any:
-    hint = query.hint if query.hint is None or isinstance(query.hint, str) else list(query.hint)
+    hint = query.hint if query.hint is None or isinstance(query.hint, str) else list(query.hint.items())
     return collection.find_raw_batches(
         query.filter,
         query.projection,
@@ -185,5 +185,5 @@ def _explained(
     return None
 
 
-def _spelled(hint: str | Sequence[tuple[str, Any]]) -> str:
-    return hint if isinstance(hint, str) else json.dumps(dict(hint), default=str)
+def _spelled(hint: str | Mapping[str, Any]) -> str:
+    return hint if isinstance(hint, str) else json.dumps(hint, default=str)
