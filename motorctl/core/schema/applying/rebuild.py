@@ -63,7 +63,7 @@ async def rebuild(catalog: Catalog, collection: str, new: Index, replaces: Names
     that isn't.
     """
     if await _in_the_way(catalog, collection, new, replaces):
-        await _finish(_rehearse(catalog, collection, new))
+        await finish(_rehearse(catalog, collection, new))
         async with _stand_in(catalog, collection, new, replaces) as stand_in:
             if stand_in is None or not stand_in.options.get("unique"):
                 await _look_for_duplicates(catalog, collection, new)
@@ -138,11 +138,11 @@ async def _tidied(tidy: Callable[[], Coroutine[Any, Any, None]], subject: str) -
         yield
     except BaseException as error:
         try:
-            await _finish(tidy())
+            await finish(tidy())
         except PyMongoError:
             error.add_note(f"{subject} is left: drop it")
         raise
-    await _finish(tidy())
+    await finish(tidy())
 
 
 async def _build_alike(catalog: Catalog, collection: str, new: Index, alike: Index) -> Index | None:
@@ -214,10 +214,10 @@ async def _swap(catalog: Catalog, collection: str, new: Index, old: list[dict[st
     try:
         for document in old:
             # The driver's thread would drop it even after a cancellation: perhaps after it was put back.
-            await _finish(_drop_this(catalog, collection, document))
+            await finish(_drop_this(catalog, collection, document))
         await catalog.create_index(collection, new.specification())
     except BaseException as error:
-        for note in await _finish(_put_back(catalog, collection, old)):
+        for note in await finish(_put_back(catalog, collection, old)):
             error.add_note(note)
         raise
 
@@ -250,7 +250,7 @@ def _as_it_was(document: Mapping[str, Any]) -> dict[str, Any]:
     return {"collation": {"locale": "simple"}, **kept}
 
 
-async def _finish(operation: Coroutine[Any, Any, Any]) -> Any:
+async def finish(operation: Coroutine[Any, Any, Any]) -> Any:
     """Await to the end; a cancellation meanwhile goes on only then."""
     task = asyncio.ensure_future(operation)
     try:
