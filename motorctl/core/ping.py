@@ -72,7 +72,7 @@ async def look(db: Database, count: int) -> Report:
         server_version=await _version(admin),
         topology=topology(hello),
         set_name=hello.get("setName"),
-        primary=hello.get("primary") or (_only_host(db) if primary(hello) else None),
+        primary=hello.get("primary") or (only_host(db) if primary(hello) else None),
         hosts=hosts(hello),
         transactions=transactions(hello),
         tls=_tls(db),
@@ -132,7 +132,7 @@ def transactions(hello: Mapping[str, Any]) -> bool:
     )
 
 
-def _only_host(db: Database) -> str | None:
+def only_host(db: Database) -> str | None:
     """Return the host of a client that has just one: a standalone does not know its own name."""
     nodes = cast("frozenset[tuple[str, int]]", db.client.nodes)
     return ":".join(map(str, *nodes)) if len(nodes) == 1 else None
