@@ -23,21 +23,22 @@ from motorctl.diagnostics import Diagnostics
 from motorctl.errors import ExitCode, MotorctlError, UsageError
 from motorctl.help import PROGRAM, Help
 from motorctl.near import near, nearest
-from motorctl.output import Output, cannot_write
+from motorctl.output import Output, cannot_write, no_picture
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from typer._click import Command as ClickCommand
     from typer._click import Context, HelpFormatter, Parameter
 
 
 class Entry(NamedTuple):
-    """A command group by name: its module in `commands`, its line in `--help`."""
+    """A command group by name: its module in `commands`, its line in `--help`, its verbs that draw pictures."""
 
     name: str
     help: str
     module: str
+    draws: tuple[str, ...] = ()
 
 
 SECTIONS: Mapping[str, tuple[Entry, ...]] = {
@@ -59,8 +60,17 @@ SECTIONS: Mapping[str, tuple[Entry, ...]] = {
         Entry("export", "Export a collection as NDJSON, JSON or CSV.", "export"),
     ),
     "Reports": (
-        Entry("revenue", "Revenue by period and by customer.", "revenue"),
+        Entry(
+            "revenue",
+            "Revenue by period, by customer and by product.",
+            "revenue",
+            ("over-time", "by-customer", "by-product"),
+        ),
         Entry("aggregate", "Run any aggregation pipeline.", "aggregate"),
+    ),
+    "Queries": (
+        Entry("explain", "How the server runs a query, what would help it, and gates for CI.", "explain"),
+        Entry("slow", "Which queries are slow, by their shape.", "slow"),
     ),
     "This program": (
         Entry("demo", "A tour on real commands, in under a minute.", "demo"),
@@ -88,8 +98,11 @@ class Run:
     flags: dict[str, Any] = field(default_factory=dict)
     app: App | None = None
 
-    def start(self) -> App:
-        """Build the App from what was typed. Raises ConfigurationError."""
+    def start(self, *, draws: bool) -> App:
+        """Build the App from what was typed, for a command that `draws` pictures or doesn't.
+
+        Raises ConfigurationError; UsageError for a picture of what has none: here, before anything is done.
+        """
         chosen = settings.load(self.flags, self.environ)
         diagnostics = Diagnostics(
             self.streams.stderr,
@@ -104,6 +117,11 @@ class Run:
         )
         output = Output(self.streams.stdout, chosen.output, color=chosen["color"])
         self.app = App(chosen, self.streams, diagnostics, output)
+        if chosen.output in settings.PICTURES:
+            if not draws:
+                raise no_picture(chosen.output, chosen.values["output"].source)
+            if output.terminal:
+                diagnostics.info(f"{chosen.output} is for a file: `> report.{chosen.output}` keeps it")
         return self.app
 
     @property
@@ -158,6 +176,29 @@ def _remember(ctx: Context, param: Parameter, value: Any) -> None:
         ctx.find_root().obj.flags[param.name] = value
 
 
+def _draws(ctx: Context) -> bool:
+    """Tell whether the command of a context draws pictures. The root may yet become one that does."""
+    path: list[str | None] = []
+    context: Context | None = ctx
+    while context is not None and context.parent is not None:
+        path.insert(0, context.info_name)
+        context = context.parent
+    entry = ENTRIES.get(path[0] or "") if path else None
+    if entry is None:
+        return not path
+    return bool(entry.draws) and (len(path) == 1 or path[1] in entry.draws)
+
+
+def _choices(option: settings.Option) -> Callable[[Context, list[str], str], list[str]]:
+    """Return what completes an option's value: of the formats, those that the command has."""
+
+    def offered(ctx: Context, _args: list[str], _incomplete: str) -> list[str]:
+        draws = option.name != "output" or _draws(ctx)
+        return [choice for choice in option.choices if draws or choice not in settings.PICTURES]
+
+    return offered
+
+
 def _global_option(option: settings.Option) -> TyperOption:
     shown = option.help
     if option.environment:
@@ -165,7 +206,6 @@ def _global_option(option: settings.Option) -> TyperOption:
     if option.default is not None and option.kind is not bool and option.name != "wait":
         default = f"{option.default:g}" if option.kind is float else option.default
         shown += f"  [default: {default}]"
-    choices = list(option.choices)
     return TyperOption(
         param_decls=[option.name, *option.flags],
         is_flag=option.kind is bool,
@@ -174,7 +214,7 @@ def _global_option(option: settings.Option) -> TyperOption:
         help=shown,
         expose_value=False,
         callback=_remember,
-        autocompletion=(lambda ctx, args, incomplete: choices) if choices else None,  # noqa: ARG005
+        autocompletion=_choices(option) if option.choices else None,
     )
 
 
@@ -196,7 +236,7 @@ class Command(_WithGlobals, TyperCommand):
     """A command that starts its App when everything is parsed."""
 
     def invoke(self, ctx: Context) -> Any:
-        ctx.obj = ctx.find_root().obj.start()
+        ctx.obj = ctx.find_root().obj.start(draws=_draws(ctx))
         return super().invoke(ctx)
 
 

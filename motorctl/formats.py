@@ -1,4 +1,4 @@
-"""How results look: the five formats, and how a value is written in each.
+"""How results look: the five formats of rows, and how a value is written in each (`pictures` has the others).
 
 A format writes to a `Sheet` and knows nothing of where that goes. Nothing here decides about the data.
 """
@@ -24,11 +24,20 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a table: the row's key, its title, and whether it is aligned right (numbers)."""
+    """One column of a table: the row's key, its title, and whether it is aligned right (numbers).
+
+    With `bar_of` it shows no value of its own but a bar as long as the number under that key is great.
+    Rows that differ in what is under `bar_by` (a currency) have scales of their own. A row with more than
+    one under `bar_rest` stands for that many others: it doesn't set the scale, and has no bar if that would
+    be longer than the longest. Bars are for the eye: `table` and `markdown` show them, csv and JSON don't.
+    """
 
     key: str
     title: str | None = None
     right: bool = False
+    bar_of: str | None = None
+    bar_by: str | None = None
+    bar_rest: str | None = None
 
     @property
     def heading(self) -> str:
@@ -90,7 +99,7 @@ class Csv:
 
     def __init__(self, sheet: Sheet, columns: Sequence[Column] | None) -> None:
         self._sheet = sheet
-        self._columns = columns
+        self._columns = columns and without_bars(columns)
         self._begun = False
 
     def rows(self, rows: Sequence[Row]) -> None:
@@ -118,9 +127,12 @@ class _Lines(list[str]):
 
 
 class Markdown:
-    def __init__(self, sheet: Sheet, columns: Sequence[Column] | None) -> None:
+    def __init__(
+        self, sheet: Sheet, columns: Sequence[Column] | None, bars: Mapping[str, Bars] | None = None
+    ) -> None:
         self._sheet = sheet
         self._columns = columns
+        self._bars = bars or {}
         self._begun = False
 
     def rows(self, rows: Sequence[Row]) -> None:
@@ -130,7 +142,10 @@ class Markdown:
             lines.append(self._line([c.heading for c in columns]))
             lines.append("|" + "|".join("---:" if c.right else "---" for c in columns) + "|")
             self._begun = True
-        lines += [self._line([cell(row.get(c.key)) for c in columns]) for row in rows]
+        drawn = [
+            {**row, **{key: bar.signed(row, PIPED_BAR) for key, bar in self._bars.items()}} for row in rows
+        ]
+        lines += [self._line([cell(row.get(c.key)) for c in columns]) for row in drawn]
         self._sheet.write("".join(line + "\n" for line in lines))
 
     def end(self) -> None:
@@ -144,6 +159,85 @@ class Markdown:
         return "| " + " | ".join(shown) + " |"
 
 
+NARROWEST_BAR, PIPED_BAR, WIDEST_BAR = 8, 24, 40
+"""Cells of the longest bar: where a terminal has little room, where nobody knows how much, where it has a lot."""
+
+
+class Bars:
+    """The bars of one column: block characters, to an eighth of a cell where a number is above zero.
+
+    Made from all rows, so that they have one scale however many pieces a table is drawn in. Where a number
+    is below zero there is an axis, and such a bar grows from it to the left, to half a cell; in Markdown,
+    whose readers see no blanks, it has a minus sign instead.
+    """
+
+    def __init__(self, column: Column, rows: Sequence[Row]) -> None:
+        self._column = column
+        self._longest: dict[Any, Decimal] = {}
+        for row in rows:
+            if (number := self._number(row)) is not None and not self._is_rest(row):
+                scale = self._scale(row)
+                self._longest[scale] = max(self._longest.get(scale, Decimal(0)), abs(number))
+        parts = [part for row in rows if (part := self._part(row)) is not None]
+        self._below = -min(0.0, *parts) if parts else 0.0
+        self._above = max(0.0, *parts) if parts else 0.0
+
+    def draw(self, row: Row, width: int) -> str:
+        """Return the bar of a row where the longest may have `width` cells; nothing where there is no number."""
+        part = self._part(row)
+        if not self._below:
+            return self._right(part or 0, width)
+        # Of the cells beside the axis each side has one at least, if it has a bar.
+        room = width - 1
+        left = round(room * self._below / (self._below + self._above))
+        left = min(max(left, 1), room - 1 if self._above else room)
+        right = room - left
+        unit = min(left / self._below, right / self._above) if self._above else left / self._below
+        if part is None or part >= 0:
+            return " " * left + "│" + self._right(part or 0, unit)
+        halves = min(max(1, round(-part * unit * 2)), left * 2)
+        return ("▐" * (halves % 2) + "█" * (halves // 2)).rjust(left) + "│"
+
+    def signed(self, row: Row, width: int) -> str:
+        """Return the bar of a row without an axis: all begin at the left, those below zero with their sign."""
+        part = self._part(row) or 0
+        unit = width - 1 if self._below else width
+        return "−" * (part < 0) + self._right(abs(part), unit)
+
+    @staticmethod
+    def _right(part: float, unit: float) -> str:
+        if part <= 0:
+            return ""
+        eighths = max(1, round(part * unit * 8))
+        return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
+
+    def _part(self, row: Row) -> float | None:
+        """Return a row's number as a part of the longest of its scale: -1 to 1."""
+        number = self._number(row)
+        longest = self._longest.get(self._scale(row))
+        if number is None or not longest:
+            return None
+        return float(number / longest) if abs(number) <= longest else None
+
+    def _number(self, row: Row) -> Decimal | None:
+        value = row.get(self._column.bar_of or "")
+        if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
+            return None
+        number = Decimal(value)
+        return number if number.is_finite() else None
+
+    def _scale(self, row: Row) -> Any:
+        return cell(row.get(self._column.bar_by)) if self._column.bar_by else None
+
+    def _is_rest(self, row: Row) -> bool:
+        count = row.get(self._column.bar_rest) if self._column.bar_rest else None
+        return isinstance(count, int) and count > 1
+
+
+def without_bars(columns: Sequence[Column]) -> list[Column]:
+    return [column for column in columns if column.bar_of is None]
+
+
 GAP = 2
 """Blanks between two columns of a table."""
 
@@ -151,9 +245,19 @@ GAP = 2
 class Table:
     """A Rich table fitted to the terminal; in a pipe plain aligned text with nothing cut."""
 
-    def __init__(self, sheet: Sheet, columns: Sequence[Column] | None, *, heading: bool = True) -> None:
+    def __init__(
+        self,
+        sheet: Sheet,
+        columns: Sequence[Column] | None,
+        bars: Mapping[str, Bars] | None = None,
+        *,
+        heading: bool = True,
+    ) -> None:
         self._sheet = sheet
         self._columns = columns
+        self._bars = bars or {}
+        self._bar_width = PIPED_BAR
+        self._drawn = False
         self._heading = heading
         self._widths: list[int] = []
         self._count = 0
@@ -162,10 +266,12 @@ class Table:
         self._columns = columns = self._columns or found_columns(rows)
         self._count += len(rows)
         if self._sheet.terminal:
-            shown = brief if self._heading else cell
-            self._draw(columns, [[printable(shown(row.get(c.key))) for c in columns] for row in rows])
+            self._draw(columns, rows)
         else:
-            self._align(columns, [[printable(cell(row.get(c.key))) for c in columns] for row in rows])
+            drawn = [
+                {**row, **{key: bar.draw(row, PIPED_BAR) for key, bar in self._bars.items()}} for row in rows
+            ]
+            self._align(columns, [[printable(cell(row.get(c.key))) for c in columns] for row in drawn])
 
     def end(self) -> None:
         if not self._count and self._columns and not self._sheet.terminal:
@@ -191,7 +297,7 @@ class Table:
             lines.append("  ".join(padded).rstrip() + "\n")
         self._sheet.write("".join(lines))
 
-    def _draw(self, columns: Sequence[Column], cells: list[list[str]]) -> None:
+    def _draw(self, columns: Sequence[Column], rows: Sequence[Row]) -> None:
         from rich import box
         from rich.console import Console
         from rich.table import Table as RichTable
@@ -210,9 +316,14 @@ class Table:
             pad_edge=False,
             padding=(0, 1, 0, 0),
         )
+        shown = brief if self._heading else cell
         titles = [printable(column.heading) if self._heading else "" for column in columns]
+        cells = [[printable(shown(row.get(c.key))) for c in columns] for row in rows]
+        room = console.width - GAP * (len(columns) - 1)
+        if self._bars:
+            self._draw_bars(columns, rows, [titles, *cells], room)
         whole = kept_whole(
-            [titles, *cells], [c.right for c in columns], console.width - GAP * (len(columns) - 1)
+            [titles, *cells], [c.right for c in columns], room, [c.bar_of is not None for c in columns]
         )
         for column, unbroken in zip(columns, whole, strict=True):
             style = "cyan" if color and not self._heading and column is columns[0] else None
@@ -230,12 +341,32 @@ class Table:
         lines = (text if color else Text.from_ansi(text).plain).splitlines()
         self._sheet.write("".join(line.rstrip() + "\n" for line in lines))
 
+    def _draw_bars(
+        self, columns: Sequence[Column], rows: Sequence[Row], cells: list[list[str]], room: int
+    ) -> None:
+        """Put bars into the cells, as long as the other columns leave room for."""
+        from rich.cells import cell_len
 
-def kept_whole(cells: Sequence[Sequence[str]], right: Sequence[bool], width: int) -> list[bool]:
+        if not self._drawn:
+            # Once: the pieces of a long table have one scale.
+            others = [i for i, column in enumerate(columns) if column.bar_of is None]
+            taken = sum(max(cell_len(row[i]) for row in cells) for i in others)
+            width = (room - taken) // len(self._bars)
+            self._bar_width = min(max(width, NARROWEST_BAR), WIDEST_BAR)
+            self._drawn = True
+        for row, shown in zip(rows, cells[1:], strict=True):
+            for i, column in enumerate(columns):
+                if column.bar_of is not None:
+                    shown[i] = self._bars[column.key].draw(row, self._bar_width)
+
+
+def kept_whole(
+    cells: Sequence[Sequence[str]], right: Sequence[bool], width: int, bars: Sequence[bool] = ()
+) -> list[bool]:
     """Choose the columns whose values stand on one line in `width` cells; the others are folded.
 
     An id or an e-mail in two pieces can't be copied, so what has no blanks goes first: the first
-    column, then numbers, then the others from the left, as far as there is room.
+    column, then numbers, then the others from the left, as far as there is room. A bar is never folded.
     """
     from rich.cells import cell_len
 
@@ -247,7 +378,8 @@ def kept_whole(cells: Sequence[Sequence[str]], right: Sequence[bool], width: int
     # A column that is folded gets eight cells at least, or its longest word if that is shorter.
     room = [min(word, 8) for word in words]
     order = sorted(range(len(columns)), key=lambda i: (i != 0, not right[i], i))
-    whole = [False] * len(columns)
+    whole = list(bars) or [False] * len(columns)
+    room = [long if bar else cells for cells, long, bar in zip(room, longest, whole, strict=True)]
     for i in order:
         if words[i] == longest[i] and sum(room) - room[i] + longest[i] <= width:
             room[i], whole[i] = longest[i], True

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 FORMATS = ("table", "json", "ndjson", "csv", "markdown")
+PICTURES = ("html", "svg")
+"""Formats that only a report has, a command that says of itself that it draws."""
 LOG_FORMATS = ("text", "json")
 DEFAULT_URI = "mongodb://localhost:27017"
 _SCHEME = re.compile(r"mongodb(\+srv)?://", re.IGNORECASE)
@@ -66,8 +68,9 @@ OPTIONS: tuple[Option, ...] = (
         environment=("MOTORCTL_CONFIG",), metavar="PATH", profile=False,
     ),
     Option(
-        "output", ("--output", "-o"), "How results are written: " + ", ".join(FORMATS) + ".",
-        environment=("MOTORCTL_OUTPUT",), default="table", metavar="FORMAT", choices=FORMATS,
+        "output", ("--output", "-o"),
+        f"How results are written: {', '.join(FORMATS)}; a report as {' or '.join(PICTURES)}, too.",
+        environment=("MOTORCTL_OUTPUT",), default="table", metavar="FORMAT", choices=(*FORMATS, *PICTURES),
     ),
     Option(
         "timeout", ("--timeout",), "How long to look for a server.", kind=float,

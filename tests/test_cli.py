@@ -144,7 +144,7 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     paths: list[str] = []
 
     def invoke(self: program.Command, ctx: Any) -> None:  # noqa: ARG001
-        ctx.find_root().obj.start()
+        ctx.find_root().obj.start(draws=program._draws(ctx))
         paths.append(ctx.command_path)
 
     monkeypatch.setattr(program.Command, "invoke", invoke)

@@ -17,7 +17,7 @@ from conftest import command
 
 from motorctl.cli import ENTRIES
 from motorctl.commands.completion import SHELLS
-from motorctl.settings import FORMATS, OPTIONS
+from motorctl.settings import FORMATS, OPTIONS, PICTURES
 
 if TYPE_CHECKING:
     from conftest import Runner
@@ -33,7 +33,8 @@ LINES: dict[str, set[str]] = {
     "students ": {"create", "get", "list", "update", "delete", "upsert", "count"},
     "students li": {"list"},
     "local st": {"start", "stop", "status"},
-    "-o ": set(FORMATS),
+    "-o ": {*FORMATS, *PICTURES},
+    "revenue by-customer -o ": {*FORMATS, *PICTURES},
     "students list -o ": set(FORMATS),
     "students list --output j": {"json"},
     "--log-format ": {"text", "json"},

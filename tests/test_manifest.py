@@ -434,7 +434,10 @@ def test_the_shipped_manifests_are_good_and_complete() -> None:
         ({"last_login": 1}, {"partialFilterExpression": {"active": True}}),
     ]
     assert [dict(i.options) for i in shop["sessions"].indexes] == [{"expireAfterSeconds": 0}]
-    assert [dict(i.keys) for i in shop["orders"].indexes] == [{"status": 1, "created_at": 1}, {"user_id": 1}]
+    assert [(dict(i.keys), i.name) for i in shop["orders"].indexes] == [
+        ({"status": 1, "created_at": 1, "user_id": 1, "amount": 1}, "revenue"),
+        ({"user_id": 1}, None),
+    ]
     validator = shop["users"].validator
     assert validator is not None
     assert (validator.level, validator.action) == ("moderate", "error")

@@ -113,7 +113,7 @@ def rendered(
     *,
     tty: bool = False,
     color: bool | None = None,
-    **options: bool,
+    **options: Any,
 ) -> str:
     stream = Terminal() if tty else io.StringIO()
     Output(stream, format, color=color).emit(data, columns, **options)
@@ -182,6 +182,19 @@ def test_free_documents_are_extended_json(canonical: bool) -> None:
 
 
 ENDINGS = {"table": "txt", "json": "json", "ndjson": "ndjson", "csv": "csv", "markdown": "md"}
+
+
+def test_styled_lines_are_plain_text_where_there_is_no_colour() -> None:
+    lines = [("a head", "bold"), ("plain \x1b[31m text", ""), ("the worst", "bad")]
+
+    def written(stream: io.StringIO, color: bool | None) -> str:
+        Output(stream, "table", color=color).styled(lines)
+        return stream.getvalue()
+
+    assert written(io.StringIO(), None) == "a head\nplain \x1b[31m text\nthe worst\n"
+    assert written(Terminal(), False) == "a head\nplain \\x1b[31m text\nthe worst\n"
+    coloured = written(Terminal(), None)
+    assert coloured == "\x1b[1ma head\x1b[0m\nplain \\x1b[31m text\n\x1b[33mthe worst\x1b[0m\n"
 
 
 def test_no_golden_file_is_left_over() -> None:
@@ -282,6 +295,104 @@ def test_values_as_json_has_them() -> None:
 def test_money_has_the_same_digits_in_each_format() -> None:
     row = [{"total": Decimal128("1999.90")}]
     assert all("1999.90" in rendered(row, name) for name in FORMATS)
+
+
+# Bars
+
+BARS = [Column("period"), Column("revenue", right=True), Column("chart", bar_of="revenue")]
+
+
+def earned(*amounts: Any) -> list[dict[str, Any]]:
+    return [{"period": f"2026-{i:02d}", "revenue": amount} for i, amount in enumerate(amounts, 1)]
+
+
+def bars_of(shown: str) -> list[str]:
+    start = shown.splitlines()[0].index("chart")
+    lines = [line for line in shown.splitlines()[1:] if line.startswith("2026")]
+    return [line[start:] for line in lines]
+
+
+def test_bars_in_a_pipe_are_24_cells_to_an_eighth_of_one() -> None:
+    amounts = [Decimal("96.00"), 48, 1.0, Decimal("0.01"), 0, None, Decimal("NaN"), "x"]
+    assert bars_of(rendered(earned(*amounts), "table", BARS)) == [
+        "█" * 24,
+        "█" * 12,
+        "▎",
+        "▏",
+        "",
+        "",
+        "",
+        "",
+    ]
+
+
+def test_bars_below_zero_grow_to_the_left_of_an_axis() -> None:
+    shown = bars_of(rendered(earned(Decimal(15), Decimal(-5), Decimal(0), Decimal("-0.01")), "table", BARS))
+    assert shown == [" " * 6 + "│" + "█" * 17, "▐█████│", " " * 6 + "│", "     ▐│"]
+
+
+def test_bars_that_are_all_below_zero() -> None:
+    assert bars_of(rendered(earned(-4, -1), "table", BARS)) == ["█" * 23 + "│", " " * 17 + "██████│"]
+
+
+def test_bars_in_markdown_have_their_sign_and_no_blanks() -> None:
+    lines = rendered(earned(23, -23, 0), "markdown", BARS).splitlines()[2:]
+    assert [line.split("|")[3] for line in lines] == [f" {'█' * 23} ", f" −{'█' * 23} ", "  "]
+
+
+@pytest.mark.parametrize("format", ["csv", "json", "ndjson"])
+def test_bars_are_not_in_what_machines_read(format: str) -> None:
+    shown = rendered(earned(1, 2), format, BARS)
+    assert shown == rendered(earned(1, 2), format, BARS[:2])
+    assert "chart" not in shown
+
+
+@pytest.mark.parametrize(("width", "longest"), [(200, 40), (80, 40), (50, 32), (36, 18), (20, 8)])
+def test_bars_have_the_width_that_is_left(monkeypatch: pytest.MonkeyPatch, width: int, longest: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    shown = rendered(earned(Decimal("1000.00"), 500), "table", BARS, tty=True, color=False)
+    assert shown.count("█") == longest + longest // 2
+    assert max(map(cell_len, shown.splitlines())) <= max(width, 26)
+
+
+def test_bars_beside_long_names_fit_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    rows = [{"id": "64b7f0c2a1b2c3d4e5f60718", "name": "Grace Brewster Murray Hopper " * 2, "total": 10}]
+    columns = [Column("id"), Column("name"), Column("total", right=True), Column("chart", bar_of="total")]
+    shown = rendered(rows, "table", columns, tty=True, color=False)
+    assert max(map(cell_len, shown.splitlines())) <= 80
+    assert "█" * 8 in shown
+
+
+def test_bars_have_one_scale_however_many_pieces_a_table_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "CHUNK", 2)
+    for tty in (False, True):
+        shown = rendered(earned(1, 1, 1, 4), "table", BARS, tty=tty, color=False)
+        lengths = [line.count("█") for line in shown.splitlines() if "█" in line]
+        assert [4 * length for length in lengths[:3]] == [lengths[3]] * 3
+
+
+def test_bars_of_different_currencies_have_scales_of_their_own() -> None:
+    rows = [
+        {"period": "2026-01", "revenue": 10, "currency": "EUR"},
+        {"period": "2026-01", "revenue": 9000, "currency": "JPY"},
+    ]
+    column = Column("chart", bar_of="revenue", bar_by="currency")
+    assert bars_of(rendered(rows, "table", [*BARS[:2], column])) == ["█" * 24] * 2
+
+
+@pytest.mark.parametrize(("rest", "bar"), [(5, "█" * 12), (11, "")])
+def test_the_row_of_all_others_sets_no_scale(rest: int, bar: str) -> None:
+    rows = [{"period": "2026", "revenue": 10, "n": 1}, {"period": "2026 others", "revenue": rest, "n": 7}]
+    column = Column("chart", bar_of="revenue", bar_rest="n")
+    assert bars_of(rendered(rows, "table", [*BARS[:2], column])) == ["█" * 24, bar]
+
+
+@given(st.lists(st.decimals() | st.integers() | st.floats() | st.none(), max_size=6))
+def test_bars_of_any_numbers_fit(amounts: list[Any]) -> None:
+    for bar in bars_of(rendered(earned(*amounts), "table", BARS) if amounts else "chart"):
+        assert len(bar) <= 24
+        assert set(bar) <= set(" │▐█▏▎▍▌▋▊▉")
 
 
 # Hostile text

@@ -202,10 +202,14 @@ def test_without_any_uri_it_is_the_usual_port() -> None:
 @pytest.mark.parametrize(
     ("flags", "message", "hint"),
     [
-        ({"output": "xml"}, "--output: 'xml' is not one of table, json, ndjson, csv, markdown", None),
+        (
+            {"output": "xml"},
+            "--output: 'xml' is not one of table, json, ndjson, csv, markdown, html, svg",
+            None,
+        ),
         (
             {"output": "jso"},
-            "--output: 'jso' is not one of table, json, ndjson, csv, markdown",
+            "--output: 'jso' is not one of table, json, ndjson, csv, markdown, html, svg",
             "did you mean 'json'?",
         ),
         ({"log_format": "jsn"}, "--log-format: 'jsn' is not one of text, json", "did you mean 'json'?"),

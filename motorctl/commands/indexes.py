@@ -7,7 +7,7 @@ and `indexes_build` show what is there and what is being built.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer.core import TyperCommand
@@ -118,7 +118,7 @@ def create(
         "hidden": hidden or None,
         "expireAfterSeconds": expire_after_seconds,
         "partialFilterExpression": None if partial is None else arguments.document(app, partial, "--partial"),
-        "collation": None if collation is None else _collation(app, collation),
+        "collation": arguments.collation(app, collation),
     }
     wanted = Index(
         indexes.parse_keys(keys), name, {key: value for key, value in options.items() if value is not None}
@@ -155,8 +155,8 @@ def drop(
     An index that isn't there is exit 5; the index _id_ can't be dropped.
 
     Example:
-      motorctl indexes drop orders status_1_created_at_1 --dry-run
-      motorctl indexes drop orders status_1_created_at_1 --yes
+      motorctl indexes drop users active_1_created_at_-1 --dry-run
+      motorctl indexes drop users active_1_created_at_-1 --yes
     """
     app: App = ctx.obj
     return app.run(_drop(app, collection, name, dry_run=dry_run))
@@ -228,10 +228,3 @@ def _show(app: App, change: Change) -> None:
         return
     row = {**document, "detail": schema.describe(change)}
     app.output.emit([row], [Column(key) for key in ("action", "status", "collection", "name", "detail")])
-
-
-def _collation(app: App, text: str) -> dict[str, Any]:
-    from motorctl import arguments
-
-    is_document = text == "-" or text.lstrip().startswith(("{", "@"))
-    return arguments.document(app, text, "--collation") if is_document else {"locale": text}

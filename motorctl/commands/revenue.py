@@ -1,189 +1,202 @@
-"""`motorctl revenue`."""
+"""`motorctl revenue`: the table of its reports, and the one over time.
+
+`revenue_rankings` has the others; `revenue_orders` reads what was typed, `revenue_answer` asks the server,
+`revenue_report` shows the answer.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import typer
 
-from motorctl.errors import UsageError
+from motorctl.commands import revenue_options as option
+from motorctl.commands.revenue_orders import Choice, one_of
+from motorctl.commands.revenue_rankings import by_customer, by_product
 
 if TYPE_CHECKING:
-    from decimal import Decimal
-
     from motorctl.app import App
-    from motorctl.core.revenue import Orders, Report
+    from motorctl.client import Database
+    from motorctl.commands.revenue_report import Fact, View
+    from motorctl.core.revenue.over_time import Series
+    from motorctl.core.revenue.report import Report
+    from motorctl.core.revenue.selection import Orders
 
-group = typer.Typer(help="Revenue by period and by customer. Amounts are exact to the cent.")
-
-PERIODS = ("hour", "day", "week", "month", "quarter", "year")
-BAR_WIDTH = 24
-
-Since = Annotated[
-    str | None, typer.Option(metavar="DATE", help="From then on: 2026-11-21, or how long ago: 30d.")
-]
-Until = Annotated[str | None, typer.Option(metavar="DATE", help="Up to then, not included.")]
-Status = Annotated[list[str] | None, typer.Option(metavar="STATUS", help="Repeatable.  [default: completed]")]
-AnyStatus = Annotated[bool, typer.Option("--any-status", help="Whatever the status.")]
-Collection = Annotated[str, typer.Option(metavar="NAME", help="Where the orders are.", show_default=True)]
-AmountField = Annotated[str, typer.Option(metavar="FIELD", help="Their amount.", show_default=True)]
-DateField = Annotated[str, typer.Option(metavar="FIELD", help="Their date.", show_default=True)]
-Chart = Annotated[bool, typer.Option("--chart", help="A bar beside each row of a table.")]
+group = typer.Typer(help="Revenue by period, by customer and by product. Amounts are exact to the cent.")
 
 
 @group.command("over-time")
 def over_time(
     ctx: typer.Context,
-    by: Annotated[
-        str, typer.Option(metavar="PERIOD", help=", ".join(PERIODS) + ".", show_default=True)
-    ] = "month",
-    tz: Annotated[
-        str, typer.Option(metavar="ZONE", help="Whose midnights: an IANA time zone.", show_default=True)
-    ] = "UTC",
-    fill: Annotated[bool, typer.Option("--fill", help="Show periods without orders, as zero.")] = False,
-    since: Since = None,
-    until: Until = None,
-    status: Status = None,
-    any_status: AnyStatus = False,
-    collection: Collection = "orders",
-    amount_field: AmountField = "amount",
-    date_field: DateField = "created_at",
-    chart: Chart = False,
+    by: option.By = "month",
+    fill: option.Fill = False,
+    compare: option.Compare = None,
+    cumulative: option.Cumulative = False,
+    by_status: option.ByStatus = False,
+    chart: option.Chart = False,
+    since: option.Since = None,
+    until: option.Until = None,
+    tz: option.Tz = "UTC",
+    status: option.Status = None,
+    any_status: option.AnyStatus = False,
+    collection: option.Collection = "orders",
+    amount_field: option.AmountField = None,
+    amount_expr: option.AmountExpr = None,
+    date_field: option.DateField = "created_at",
+    currency_field: option.CurrencyField = None,
+    customer_field: option.CustomerField = "user_id",
+    product_field: option.ProductField = None,
+    show_pipeline: option.ShowPipeline = False,
+    explain: option.Explain = False,
+    refresh_into: option.RefreshInto = None,
+    dry_run: option.DryRun = False,
 ) -> None:
     """Show revenue, orders and their average by period, in time order.
 
-    It reads only. Orders whose amount is not a number, or whose date is not a date, are in no figure;
-    a warning says how many there are.
+    It reads only, unless --refresh-into is given. Sums of Decimal128 and integers are exact; one that holds
+    a double is rounded to cents, and that is said. Orders whose amount is no number, or whose date is no
+    date, are in no figure: a warning says how many, and why.
+
+    A period is that of the calendar in --tz: days begin at its midnights, over clock changes too, and weeks
+    are ISO weeks. --compare reads the orders of the earlier periods in the same pass. -o html and -o svg draw
+    a chart, in one file that needs nothing else.
+
+    --refresh-into keeps the figures of all periods in a collection of their own. What has changed since the
+    last run is computed again, late orders too; two runs at once do no harm. A collection that holds
+    something else is left as it is: exit 6.
 
     Example:
       motorctl revenue over-time
-      motorctl revenue over-time --by day --since 30d --tz Europe/Berlin --fill
-      motorctl revenue over-time --by year --any-status -o json
+      motorctl revenue over-time --by day --since 30d --tz Europe/Berlin --fill --chart
+      motorctl revenue over-time --by quarter --compare year --since last-year
+      motorctl revenue over-time --by-status --cumulative -o csv
+      motorctl revenue over-time --amount-expr 'round(amount / 1.19, 2)' --by year -o json
+      motorctl revenue over-time --since this-year -o html > revenue.html
+      motorctl revenue over-time --show-pipeline
+      motorctl revenue over-time --explain
+      motorctl revenue over-time --refresh-into revenue_by_month
     """
-    if by not in PERIODS:
-        from motorctl.near import near
-
-        raise UsageError(f"--by: {by!r} is not one of {', '.join(PERIODS)}", hint=near(by, PERIODS))
-    app: App = ctx.obj
-    orders = _orders(
-        tz,
-        since,
-        until,
-        status,
-        any_status=any_status,
-        collection=collection,
-        amount=amount_field,
-        date=date_field,
-    )
-    report = app.run(_over_time(app, orders, by, tz, fill=fill))
-    _show(app, report, ("period", ">revenue", ">orders", ">average"), chart="revenue" if chart else None)
-
-
-@group.command("by-customer")
-def by_customer(
-    ctx: typer.Context,
-    top: Annotated[int, typer.Option(min=1, metavar="N", help="How many customers.", show_default=True)] = 10,
-    since: Since = None,
-    until: Until = None,
-    status: Status = None,
-    any_status: AnyStatus = False,
-    collection: Collection = "orders",
-    amount_field: AmountField = "amount",
-    date_field: DateField = "created_at",
-    customer_field: Annotated[
-        str, typer.Option(metavar="FIELD", help="Their customer.", show_default=True)
-    ] = "user_id",
-    chart: Chart = False,
-) -> None:
-    """Show the customers with the highest revenue, with their names from `users`.
-
-    It reads only. A customer who no longer exists is shown without a name, not left out.
-
-    Example:
-      motorctl revenue by-customer --top 3
-      motorctl revenue by-customer --since 2026-01-01 --until 2027-01-01 -o csv
-    """
-    app: App = ctx.obj
-    orders = _orders(
-        "UTC",
-        since,
-        until,
-        status,
-        any_status=any_status,
-        collection=collection,
-        amount=amount_field,
-        date=date_field,
-        customer=customer_field,
-    )
-    report = app.run(_by_customer(app, orders, top))
-    _show(app, report, ("user_id", "user_name", ">total", ">count", ">avg"), chart="total" if chart else None)
-
-
-async def _over_time(app: App, orders: Orders, by: str, tz: str, *, fill: bool) -> Report:
-    from motorctl.core import revenue
-
-    async with app.connect() as db:
-        return await app.attempt(revenue.over_time, db, orders, by, tz, fill=fill)
-
-
-async def _by_customer(app: App, orders: Orders, top: int) -> Report:
-    from motorctl.core import revenue
-
-    async with app.connect() as db:
-        return await app.attempt(revenue.by_customer, db, orders, top)
-
-
-def _orders(
-    tz: str,
-    since: str | None,
-    until: str | None,
-    status: list[str] | None,
-    *,
-    any_status: bool,
-    **fields: Any,
-) -> Orders:
-    from datetime import UTC, datetime
-
+    from motorctl.commands import revenue_answer, revenue_refresh
     from motorctl.core import periods
-    from motorctl.core.revenue import Orders
+    from motorctl.core.revenue import over_time as report
+    from motorctl.core.revenue.over_time import Series
 
-    if status and any_status:
-        raise UsageError("--status and --any-status exclude each other")
-    zone, now = periods.zone(tz), datetime.now(UTC)
-    start = periods.moment(since, zone, now) if since else None
-    end = periods.moment(until, zone, now) if until else None
-    if start and end and start >= end:
-        raise UsageError(f"nothing lies between --since {since} and --until {until}")
-    return Orders(
-        status=() if any_status else tuple(status or ("completed",)), since=start, until=end, **fields
+    app: App = ctx.obj
+    one_of(by, option.PERIODS, "--by")
+    one_of(compare, option.COMPARISONS, "--compare")
+    instead = revenue_answer.instead(app, show_pipeline=show_pipeline, explain=explain)
+    revenue_refresh.check(app, refresh_into, chart=chart, instead=instead, dry_run=dry_run)
+    choice = Choice(
+        collection,
+        since,
+        until,
+        tz,
+        status,
+        any_status,
+        amount_field,
+        amount_expr,
+        date_field,
+        currency_field,
+        by_status,
     )
+    orders = choice.orders(customer=customer_field, product=product_field)
+    series = Series(
+        by=by,
+        tz=tz,
+        fill=fill,
+        compare=cast('Literal["previous", "year"] | None', compare),
+        cumulative=cumulative,
+        by_status=by_status,
+    )
+    if refresh_into is not None:
+        app.run(revenue_refresh.refresh(app, orders, series, refresh_into, dry_run=dry_run))
+        return
+    wish = revenue_answer.Wish(
+        orders=orders,
+        zone=periods.zone(tz),
+        question=partial(report.question, orders, series),
+        report=partial(_report, orders, series),
+        view=view(orders, series),
+        chart=chart,
+        instead=instead,
+        facts=partial(_partial, series),
+    )
+    app.run(revenue_answer.answer(app, wish))
 
 
-def _show(app: App, report: Report, columns: tuple[str, ...], *, chart: str | None) -> None:
+group.command("by-customer")(by_customer)
+group.command("by-product")(by_product)
+
+
+async def _report(orders: Orders, series: Series, db: Database, version: tuple[int, int]) -> Report:
+    from motorctl.core.revenue import over_time as report
+
+    return await report.over_time(db, orders, series, version)
+
+
+def view(orders: Orders, series: Series) -> View:
+    """Return how the report looks: the columns that its options ask for."""
+    from motorctl.commands.revenue_report import View
     from motorctl.output import Column
 
-    table = [Column(name.removeprefix(">"), right=name.startswith(">")) for name in columns]
-    rows = report.rows
-    if chart and app.output.format in ("table", "markdown"):
-        rows, table = _with_bars(rows, chart), [*table, Column("chart")]
-    app.output.emit(rows, table)
-    for count, what in ((report.without_amount, "amount that is a number"), (report.without_date, "date")):
-        if count:
-            app.diagnostics.warning(f"{count} orders have no {what}: they are in no figure")
-    if not rows and not report.without_amount:
-        app.diagnostics.info(
-            "no orders: --any-status counts all of them, --collection names another collection"
-        )
+    earlier = "year before" if series.compare == "year" else "before"
+    asked = {
+        "period": Column("period"),
+        "status": Column("status") if series.by_status else None,
+        "currency": Column("currency") if orders.currency else None,
+        "revenue": Column("revenue", right=True),
+        "orders": Column("orders", right=True),
+        "average": Column("average", right=True),
+        "cumulative": Column("cumulative", right=True) if series.cumulative else None,
+        "compared_to": Column("compared_to", "compared to") if series.compare else None,
+        "compared_revenue": Column("compared_revenue", earlier, right=True) if series.compare else None,
+        "change_percent": Column("change_percent", "change %", right=True) if series.compare else None,
+    }
+    return View(
+        title=f"Revenue by {series.by}",
+        kind="time",
+        label="period",
+        value="revenue",
+        columns=tuple(column for column in asked.values() if column is not None),
+        fields=tuple(key for key, column in asked.items() if column is not None),
+        droppable=("compared_to", "average", "orders", "chart", "cumulative"),
+        words=_words,
+    )
 
 
-def _with_bars(rows: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
-    highest = max((row[key] for row in rows), default=0)
-    return [{**row, "chart": bar(row[key], highest)} for row in rows]
+def _partial(series: Series, report: Report) -> list[Fact]:
+    """Say which periods are in the report with a part of their orders alone: that matters to a comparison."""
+    from datetime import UTC, datetime
+
+    from motorctl.commands.revenue_report import Fact
+    from motorctl.core import periods
+
+    zone = periods.zone(series.tz)
+    now = periods.shown(periods.label(datetime.now(UTC).astimezone(zone), series.by), zone)
+    earlier = {row["period"]: row["compared_to"] for row in report.rows if row.get("compared_to")}
+    later = {before: period for period, before in earlier.items()}
+    facts = []
+    for period in report.partial:
+        current = period == now
+        why, name = ("is not over", "unfinished") if current else ("is cut by the range of dates", "cut")
+        compared = [f"it is compared with the whole of {earlier[period]}"] if period in earlier else []
+        if period in later:
+            # one that has a later one is cut at its beginning, and what it had before was read for that
+            whole = "a part" if current else "the whole"
+            compared.append(f"{later[period]} is compared with {whole} of it")
+        sentence = f"{period} {why}" + (f": {', and '.join(compared)}" if compared else "")
+        facts.append(Fact(sentence, {name: period}, "info" if compared else "note"))
+    return facts
 
 
-def bar(amount: Decimal, highest: Decimal | int) -> str:
-    """Return a bar of block characters, its length to an eighth of a cell; nothing for zero and below."""
-    if amount <= 0 or highest <= 0:
-        return ""
-    eighths = max(1, round(amount / highest * BAR_WIDTH * 8))
-    return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
+def _words(row: dict[str, Any], _columns: frozenset[str]) -> dict[str, Any]:
+    """Put a row into words: a change with its sign, an order without a status or a currency."""
+    told = dict(row)
+    for key in ("status", "currency"):
+        if key in row and row[key] is None:
+            told[key] = f"(no {key})"
+    change = row.get("change_percent")
+    if change is not None:
+        told["change_percent"] = f"{change:+f}"
+    return told
