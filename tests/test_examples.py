@@ -65,6 +65,10 @@ def workplace(tmp_path: Path, cli: Runner) -> Path:
     (tmp_path / "students.csv").write_text(
         "name,email,course,gpa,joined\nBo,bo@example.com,Art,3.5,24/12/2025\n"
     )
+    (tmp_path / "queries.yaml").write_text(
+        "defaults: {fail_on: [collscan, sort]}\nqueries:\n  - name: completed orders, newest first\n"
+        "    find: orders\n    filter: {status: completed}\n    sort: {created_at: -1}\n"
+    )
     (tmp_path / ".config/fish/completions").mkdir(parents=True)
     shim = tmp_path / "bin" / "motorctl"
     shim.parent.mkdir()

@@ -147,3 +147,40 @@ def test_a_manifest_has_a_schema_for_editors(project: Path) -> None:
     shown = run("motorctl schema json-schema", project)
     assert shown.returncode == 0, shown.stderr
     assert json.loads(shown.stdout)["properties"]["collections"]
+
+
+def test_a_dropped_index_turns_the_gate_for_queries_red(
+    project: Path, server_uri: str, dbname: str, sync_db: SyncDatabase[dict[str, Any]]
+) -> None:
+    job = parsed(recipe(".github/workflows/queries.yml"))["jobs"]["plans"]
+    lines = [step["run"] for step in job["steps"] if step.get("run", "").startswith("motorctl")]
+    assert "explain suite" in lines[-1]
+    (project / "queries.yaml").write_text(recipe("queries.yaml"))
+    (project / "seed").mkdir()
+    users = [
+        {
+            "email": f"user{n}@example.com",
+            "active": n % 2 == 0,
+            "last_login": {"$date": f"2026-0{n % 4 + 1}-{n % 28 + 1:02}T00:00:00Z"},
+        }
+        for n in range(200)
+    ]
+    (project / "seed" / "users.ndjson").write_text("".join(f"{json.dumps(user)}\n" for user in users))
+    uri = with_database(server_uri, dbname)
+
+    def codes(*lines: str) -> list[int]:
+        sync_db.client.drop_database(dbname)
+        return [run(line, project, MOTORCTL_URI=uri).returncode for line in lines]
+
+    assert codes(*lines) == [0, 0, 2], "a baseline is never made unasked"
+    assert codes(*lines[:-1], f"{lines[-1]} --update-baseline", lines[-1]) == [0, 0, 0, 0]
+    manifest = project / "schema" / "shop.yaml"
+    kept, dropped = manifest.read_text(), re.compile(r"      - keys: \{last_login: 1\}\n.*\n")
+    assert dropped.search(kept)
+    manifest.write_text(dropped.sub("", kept))
+    assert codes(*lines) == [0, 0, 8]
+    report = (project / "report.xml").read_text()
+    assert 'reads users as a whole, not by last_login_1; sorts in memory now"' in report
+    assert report.count("<failure ") == 1
+    manifest.write_text(kept)
+    assert codes(*lines) == [0, 0, 0]

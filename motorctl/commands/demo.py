@@ -28,6 +28,7 @@ PROGRAM = (sys.executable, "-m", "motorctl")
 DATABASE = "motorctl_demo"
 ORDERS = 50_000
 SLOW = '[{"$match": {"product_id": "p-17", "amount": {"$gt": 300}}}, {"$count": "orders"}]'
+GATE = ("--fail-on", "collscan")
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,15 @@ def steps(folder: str) -> tuple[Step, ...]:
         Step("What does this database lack of the shop's schema?", ("schema", "check", "--builtin", "shop"), 8),
         Step("Make it so: collections, validators, indexes.", ("schema", "apply", "--builtin", "shop")),
         Step("Import the customers.", ("import", f"{folder}/users.ndjson", "--into", "users")),
+        Step("Import what is sold.", ("import", f"{folder}/inventory.ndjson", "--into", "inventory")),
         Step(f"Import {ORDERS:,} orders.", ("import", f"{folder}/orders.ndjson", "--into", "orders")),
         Step("Revenue by month.", ("revenue", "over-time", "--by", "month", "--chart")),
         Step("The best customers.", ("revenue", "by-customer", "--top", "5")),
+        Step("What sells, and what the others add up to.", ("revenue", "by-product", "--top", "5", "--chart")),
         Step("A slow query: --slow-ms reports it.", ("aggregate", "orders", SLOW, "--slow-ms", "5")),
+        Step("Why: exit code 8, for a gate that it breaks.", ("explain", "aggregate", "orders", SLOW, *GATE), 8),
         Step("The index that it lacks.", ("indexes", "create", "orders", "product_id", "amount")),
-        Step("The same query again: nothing slow to report.", ("aggregate", "orders", SLOW, "--slow-ms", "5")),
+        Step("The same query again: the gate holds.", ("explain", "aggregate", "orders", SLOW, *GATE)),
         Step("Students, with rules of their own.", ("schema", "apply", "--builtin", "college")),
         Step(
             "A student.",
@@ -73,7 +77,7 @@ def demo(
         bool, typer.Option("--keep", help="Leave the server running and the data there, to go on.")
     ] = False,
 ) -> None:
-    """Show the program at work: a server, a schema, 50,000 orders, reports, a slow query, students.
+    """Show the program at work: a server, a schema, 50,000 orders, reports, a slow query explained, students.
 
     Each step prints the command it runs. Without --uri it starts a local server for the tour and stops
     it afterwards; the database is motorctl_demo, and it is dropped at the end. --keep leaves both.
@@ -172,6 +176,8 @@ def _write_samples(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "users.ndjson").open("wb") as file:
         file.writelines(sample.customers())
+    with (folder / "inventory.ndjson").open("wb") as file:
+        file.writelines(sample.inventory())
     with (folder / "orders.ndjson").open("wb") as file:
         file.writelines(sample.orders(ORDERS))
 

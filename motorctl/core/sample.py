@@ -24,6 +24,11 @@ _FIRST = "Ada Alan Annie Barbara Claude Donald Edsger Edith Frances Grace Hedy J
 _LAST = "Allen Clarke Dijkstra Easley Goldwasser Hamilton Hopper Jackson Johnson Keller Knuth Lamarr Lamport Lovelace Perlman Shannon Sparck Turing Wilson Zhao"
 PRODUCTS = tuple((f"p-{number:02}", 350 + number * number * 45) for number in range(1, 25))
 """Product ids and prices in cents."""
+_NAMES = (
+    "Pencil", "Notebook", "Mug", "Candle", "Tea towel", "Teapot", "Apron", "Bread knife", "Chopping board", "Vase",
+    "Cushion", "Blanket", "Kettle", "Lamp", "Radio", "Clock", "Toaster", "Saucepan", "Rug", "Mirror", "Stool",
+    "Bookcase", "Armchair", "Desk",
+)  # fmt: skip
 _STATUS = ("completed", "pending", "cancelled", "refunded")
 _STATUS_WEIGHTS = (82, 8, 6, 4)
 
@@ -42,6 +47,16 @@ def customers() -> Iterator[bytes]:
             "created_at": {"$date": joined.isoformat().replace("+00:00", "Z")},
         }
         yield orjson.dumps(user) + b"\n"
+
+
+def inventory() -> Iterator[bytes]:
+    """Yield one product a line, with its price and what is in stock."""
+    for number, ((product, cents), name) in enumerate(zip(PRODUCTS, _NAMES, strict=True)):
+        price = {"$numberDecimal": f"{cents // 100}.{cents % 100:02}"}
+        yield (
+            orjson.dumps({"_id": product, "name": name, "price": price, "stock": 20 + number * 7 % 60})
+            + b"\n"
+        )
 
 
 def orders(count: int) -> Iterator[bytes]:
