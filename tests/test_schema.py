@@ -345,12 +345,14 @@ def test_what_a_killed_rebuild_left_is_cleaned_up_unasked(cli: Runner, sync_db: 
     assert sorted(sync_db["users"].index_information()) == ["_id_", "email_1"]
 
 
-def test_what_imports_keep_is_no_drift(cli: Runner, sync_db: SyncDatabase) -> None:
+def test_what_imports_and_reports_keep_is_no_drift(cli: Runner, sync_db: SyncDatabase) -> None:
     assert cli("schema", "apply", "--builtin", "shop", "-q").code == 0
     sync_db.motorctl_imports.insert_one({"_id": "orders/orders.ndjson"})
+    sync_db.motorctl_reports.insert_one({"_id": "revenue_by_month"})
     assert cli("schema", "apply", "--builtin", "shop", "--prune", "--yes", "-q").code == 0
-    assert "motorctl_imports" not in cli("schema", "dump").stdout
+    assert "motorctl_" not in cli("schema", "dump").stdout
     assert sync_db.motorctl_imports.count_documents({}) == 1
+    assert sync_db.motorctl_reports.count_documents({}) == 1
 
 
 def test_dump_is_in_sync_with_itself(cli: Runner) -> None:

@@ -31,7 +31,7 @@ _FEW = 100
 _NOBODYS = ("system.", TEMPORARY)
 """How the names begin of collections that no schema speaks of: the server's, and what a rebuild makes for a while."""
 
-_KEPT = frozenset({"motorctl_imports", "motorctl_schema_history"})
+_KEPT = frozenset({"motorctl_imports", "motorctl_reports", "motorctl_schema_history"})
 """The collections in which this tool keeps what it did: no schema speaks of them either."""
 
 _MOST_SEARCH_INDEXES = 1000
