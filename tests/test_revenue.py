@@ -12,6 +12,7 @@ import subprocess
 import uuid
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -20,6 +21,7 @@ from bson import Decimal128, Int64, ObjectId
 from conftest import command, until
 
 from motorctl.core import periods
+from motorctl.core.explain import ask
 
 if TYPE_CHECKING:
     from conftest import Runner
@@ -778,6 +780,27 @@ def test_the_pipeline_is_the_one_that_the_report_is_made_of(cli: Runner, report:
 
 
 # ---- explain
+
+
+def test_of_a_sharded_cluster_it_is_told_what_runs_where(
+    cli: Runner, sync_db: Documents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer of a cluster, which isn't to be had here: tests/plans has it with its source."""
+    plan = Path(__file__).parent / "plans" / "sharded_group_split.json"
+
+    async def answered(*_arguments: Any, **_options: Any) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(plan.read_text())["document"]
+        return document
+
+    monkeypatch.setattr(ask, "explain", answered)
+    sync_db.orders.insert_one(order(1))
+
+    result = cli("revenue", "over-time", "--explain", "-o", "json")
+
+    placed = {(one["stage"], one["place"]) for one in result.json()["placed"]}
+    assert {("$group", "shards"), ("$group", "merger")} <= placed
+    assert "$group on the shards: " in result.stderr
+    assert "$group on the merger: " in result.stderr
 
 
 @pytest.mark.parametrize("report", REPORTS)

@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from motorctl.app import App
     from motorctl.client import Database
     from motorctl.commands.revenue_answer import Version, Wish
     from motorctl.core.explain.access import Access
     from motorctl.core.explain.plan import Plan
     from motorctl.core.revenue.report import Question
+    from motorctl.core.sharding import Placement
+
+_ON = {"shards": "on the shards", "merger": "on the merger", "both": "on the shards, then on the merger"}
 
 
 def show_pipeline(app: App, question: Question) -> None:
@@ -25,13 +30,15 @@ def show_pipeline(app: App, question: Question) -> None:
         return
     from motorctl.core import sharding, shell
 
-    on = {"shards": "on the shards", "merger": "on the merger", "both": "on the shards, then on the merger"}
-    comments = [f"{on[one.place]}: {one.why}" for one in sharding.where(question.pipeline)]
+    comments = [f"{_ON[one.place]}: {one.why}" for one in sharding.where(question.pipeline)]
     app.output.text(shell.aggregate_text(question.collection, question.pipeline, question.options, comments))
+    if merger := sharding.merges_on(question.pipeline):
+        app.diagnostics.info(f"of a sharded collection the merger is {merger}", merged_on=merger)
 
 
 async def explain(app: App, db: Database, wish: Wish, version: Version) -> None:
     """Have the server run a report's pipeline and write what it read for it, and which index would help."""
+    from motorctl.core import sharding
     from motorctl.core.explain import access, ask, read
     from motorctl.core.explain.query import Query
     from motorctl.core.revenue import serving
@@ -51,7 +58,10 @@ async def explain(app: App, db: Database, wish: Wish, version: Version) -> None:
     # An index that only finds the orders is better than none, and no better than the one that did.
     better = wanted.keys and not covered and there is None and (wanted.whole or scanned)
     hint = serving.command(name, wanted) if better else None
-    _emit(app, plan, way, hint)
+    placed = sharding.from_explain(document)
+    _emit(app, plan, way, hint, placed)
+    for one in placed:
+        app.diagnostics.info(f"{one.stage} {_ON[one.place]}: {one.why}")
     _say(app, wish, plan, way, kind=kind)
     if there and not covered and way is not None:
         why = (
@@ -65,12 +75,16 @@ async def explain(app: App, db: Database, wish: Wish, version: Version) -> None:
         app.diagnostics.info(f"an index that {what}: {hint}", index_hint=hint)
 
 
-def _emit(app: App, plan: Plan, way: Access | None, hint: str | None) -> None:
+def _emit(app: App, plan: Plan, way: Access | None, hint: str | None, placed: Sequence[Placement]) -> None:
+    from dataclasses import asdict
+
     from motorctl.core.explain.summary import summary
 
     # The plan's own `index` names those of a $lookup, too.
     served = {"served_by": way.index if way else None, "covered": way is not None and way.covered}
     document = {**summary(plan), **served, "index_hint": hint}
+    if placed:
+        document["placed"] = [asdict(one) for one in placed]
     if app.output.format in ("json", "ndjson"):
         app.output.emit(document)
         return
