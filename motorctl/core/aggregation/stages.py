@@ -43,7 +43,7 @@ class PipelineError(UsageError):
     code = "pipeline"
 
     def __init__(
-        self, message: str, path: Path, *, hint: str | None = None, at_key: bool = False, **details: Any
+        self, message: str, path: Path = (), *, hint: str | None = None, at_key: bool = False, **details: Any
     ) -> None:
         super().__init__(message, hint=hint, **details)
         self.path = path
