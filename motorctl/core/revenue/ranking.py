@@ -100,7 +100,7 @@ def read(groups: Iterable[Mapping[str, Any]], orders: Orders, ranking: Ranking) 
     for. Orders without a customer are a row of their own with a null id, which stands for 0, at its place
     among the others. In all other rows that is 1. `share` is in per cent of what is counted (of the
     currency), one digit, half-even; null when that is zero. Ids are text, whatever type they have; a name
-    is null where the id isn't in the other collection. Dates are null where no order's date is a date.
+    is null where the id isn't in the other collection, "" where it is there and has none. Dates are null where no order's date is a date.
     """
     report = Report()
     answer = _Answer()
