@@ -95,7 +95,11 @@ def _peak(pid: int) -> int:
 
 def _tree(pid: int) -> Iterator[int]:
     yield pid
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+    try:
+        threads = list(Path(f"/proc/{pid}/task").glob("*/children"))
+    except OSError:
+        return  # a process that has just ended
+    for children in threads:
         try:
             found = children.read_text(encoding="ascii").split()
         except OSError:
