@@ -303,9 +303,12 @@ async def test_a_join_is_told_of_an_index_that_it_cant_use(orders: Database, opt
     await orders["users"].insert_many([{"no": number} for number in range(50)])
     await orders["users"].create_index("no", **options)
     stage = {"$lookup": {"from": "users", "localField": "number", "foreignField": "no", "as": "buyer"}}
+    before = await used(orders, "users", "no_1")
+    await orders["orders"].aggregate([{"$limit": 50}, stage]).to_list(None)
+    # The classic engine looks each value up by itself: in a sparse index all but null are, in a partial one
+    # some.
+    serves = "sparse" in options and await used(orders, "users", "no_1") > before
     _, advice = await advised(orders, pipeline({"$limit": 50}, stage))
-    # Before 6.0 each value is looked up by itself, in an index where all but null are.
-    serves = "sparse" in options and await version(orders) < (6, 0)
     assert bool(advice.proposals) is not serves
     await build(orders, *advice.proposals)
     name = advice.proposals[0].resolved_name if advice.proposals else "no_1"

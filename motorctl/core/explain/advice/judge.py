@@ -253,6 +253,7 @@ def _joins(one: Look, plan: Plan, facts: Facts) -> list[tuple[Proposal | None, S
     found: dict[tuple[str, str], tuple[Proposal | None, Sentence]] = {}
     asked = expand_collation(one.collation or facts.collation)
     scanned = {way.collection for way in accesses(plan) if way.scan == "collscan"}
+    pushed_down = any(stage.kind.startswith("EQ_LOOKUP") for stage in plan.root.walk())
     for join in one.foreign:
         there = facts.foreign.get(join.collection)
         if join.field == "_id" or there is None:
@@ -260,8 +261,9 @@ def _joins(one: Look, plan: Plan, facts: Facts) -> list[tuple[Proposal | None, S
         if join.collection in scanned:
             # Strings aren't found in an index that compares them otherwise; numbers are.
             there = tuple(one for one in there if expand_collation(one.options.get("collation")) == asked)
-        # Before 6.0 each value is looked up by itself, and all but null are in a sparse index.
-        sparse_too = facts.version < (6, 0) and join.collection not in scanned
+        # The classic engine looks each value up by itself, and all but null are in a sparse index; a join of the
+        # slot-based one (6.0 on, not by each 6.0) takes no such index.
+        sparse_too = not pushed_down and join.collection not in scanned
         if any(_finds(index, join.field, sparse_too=sparse_too) for index in there):
             continue
         awake = (_awake(index) for index in there if index.options.get("hidden"))
