@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -119,10 +120,15 @@ class App:
             return rows, await anext(rows, None)
 
         rows, first = await self.attempt(begin)
-        if first is not None:
-            yield first
-            async for row in rows:
-                yield row
+        try:
+            if first is not None:
+                yield first
+                async for row in rows:
+                    yield row
+        finally:
+            # Whoever stops reading (`| head`) ends what reads the server, too, while its client is open.
+            if isinstance(rows, AsyncGenerator):
+                await rows.aclose()
 
 
 async def _terminable(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -151,11 +157,16 @@ async def _terminable(coroutine: Coroutine[Any, Any, T]) -> T:
         # Windows, or not the main thread: the process ends at once then, as by default.
         return await coroutine
     try:
-        return await coroutine
+        result = await coroutine
     except asyncio.CancelledError:
         if terminated:
             raise TerminatedError(f"stopped by {terminated}") from None
         raise
+    else:
+        if terminated:
+            # It came when there was nothing left to wait for: else it would leave as a bare CancelledError.
+            raise TerminatedError(f"stopped by {terminated}")
+        return result
     finally:
         for name in names:
             loop.remove_signal_handler(getattr(signal, name))

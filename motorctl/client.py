@@ -15,6 +15,7 @@ import warnings
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import pymongo
 from bson.errors import BSONError
 
 # Motor sends each command from a thread, and has five for each core: too few to hide a slow network.
@@ -43,6 +44,9 @@ _VALUES: dict[str, Any] = {"tz_aware": True, "datetime_conversion": "DATETIME_AU
 
 WAIT_INTERVAL = 0.5
 """Seconds between two looks at a server that `--wait` waits for."""
+
+CLOSE_SECONDS = 0.5
+"""How long the end may take to say good-bye; sessions that nobody ends are forgotten by the server."""
 
 
 @asynccontextmanager
@@ -88,7 +92,7 @@ async def connect(
         raise translated(error, client, settings.timeout) from error
     finally:
         if client is not None:
-            client.close()
+            _close(client)
 
 
 async def _answers(db: Database) -> None:
@@ -129,7 +133,13 @@ async def _wait(
             return address
         finally:
             if client is not None:
-                client.close()
+                _close(client)
+
+
+def _close(client: Client) -> None:
+    """Close a client. It tells the server of its sessions, and would wait long for one that answers no more."""
+    with pymongo.timeout(CLOSE_SECONDS):
+        client.close()
 
 
 def _options(
@@ -182,7 +192,7 @@ def _open(address: str, options: Mapping[str, Any], diagnostics: Diagnostics) ->
         for warning in caught:
             _report_option(warning.category, str(warning.message), diagnostics)
     except errors.ConfigurationError:
-        client.close()
+        _close(client)
         raise
     return client
 

@@ -14,6 +14,7 @@ from pymongo import errors as driver
 from motorctl import errors
 from motorctl.core.driver import without_query
 from motorctl.core.refusals import duplicate, violations
+from motorctl.core.transactions import REPLICA_SET_HINT, STANDALONE
 
 if TYPE_CHECKING:
     from pymongo.server_description import ServerDescription
@@ -26,11 +27,7 @@ _INTERNAL_NAMES_HINT = (
     "a host of the URI answered, but these are the names that the replica set gives its members: make them "
     "reachable from here, or talk to one host with directConnection=true"
 )
-_PRIMARY_HINT = "wait for the election (--wait 30), or look at rs.status()"
-_REPLICA_SET_HINT = (
-    "transactions need a replica set: start mongod with --replSet rs0 and run rs.initiate() once, "
-    "or try with `motorctl local start`"
-)
+PRIMARY_HINT = "wait for the election (--wait 30), or look at rs.status()"
 
 
 def translated(error: Exception, client: Client | None, seconds: float) -> errors.MotorctlError:
@@ -50,7 +47,7 @@ def translated(error: Exception, client: Client | None, seconds: float) -> error
                 hint="check the host's name; mongodb+srv:// needs DNS, mongodb:// takes HOST:PORT",
             )
         case driver.ConfigurationError():
-            hint = _REPLICA_SET_HINT if "essions are not supported" in str(error) else None
+            hint = REPLICA_SET_HINT if "essions are not supported" in str(error) else None
             if "certificate" in str(error):
                 hint = CERTIFICATE_HINT
             return errors.ConfigurationError(first_sentence(error), hint=hint)
@@ -67,7 +64,7 @@ def translated(error: Exception, client: Client | None, seconds: float) -> error
             return _refusal(error.code, error.details or {}, error)
         case driver.NotPrimaryError():
             return errors.UnreachableError(
-                f"the server is not primary, or no longer: {first_sentence(error)}", hint=_PRIMARY_HINT
+                f"the server is not primary, or no longer: {first_sentence(error)}", hint=PRIMARY_HINT
             )
         case driver.AutoReconnect() | driver.ConnectionFailure():
             # The question about TLS belongs to a first contact; here the server has answered before.
@@ -129,9 +126,7 @@ def _refusal(code: int | None, details: Any, error: Exception) -> errors.Motorct
                 **facts,
             )
         case 20 | 263 if "replica set" in message:
-            return errors.MotorctlError(
-                "this server has no transactions: it is a standalone", hint=_REPLICA_SET_HINT
-            )
+            return errors.MotorctlError(STANDALONE, hint=REPLICA_SET_HINT)
         case 26:
             return errors.NotFoundError(labelled, **facts)
         case 50:
@@ -163,7 +158,7 @@ def _unselected(error: Exception, client: Client | None, seconds: float) -> erro
     facts = {"hosts": hosts, "timeout_seconds": seconds}
     if kinds & {"RSSecondary", "RSArbiter", "RSOther", "RSGhost"}:
         return errors.UnreachableError(
-            f"no primary found within {seconds:g} s: {reasons}", hint=_PRIMARY_HINT, **facts
+            f"no primary found within {seconds:g} s: {reasons}", hint=PRIMARY_HINT, **facts
         )
     if name := re.search(r'for replica set name ("[^"]*")', reasons):
         return errors.UnreachableError(

@@ -55,6 +55,26 @@ TEST_PARAMETERS = (
 )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--failover",
+        type=int,
+        metavar="TRANSFERS",
+        help="how many transfers tests/test_transfer_failover.py makes while members are killed (5000, say)",
+    )
+    parser.addoption(
+        "--thorough",
+        type=int,
+        metavar="N",
+        help="N times the examples of tests/test_money_model.py and the rounds of tests/test_transfer_history.py",
+    )
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:  # noqa: ARG001
+    """Run as many tests at once as there are cores, each process on a server of its own; a named server is one."""
+    return 0 if "MOTORCTL_TEST_URI" in os.environ else min(os.cpu_count() or 1, 4)
+
+
 class Server:
     """A mongod that dies with the tests, whatever happens to them."""
 

@@ -13,7 +13,7 @@ import pytest
 from conftest import Server, _listening, command, free_port, until
 
 from motorctl import client
-from motorctl.core import ping
+from motorctl.core import hello
 from motorctl.diagnostics import Diagnostics
 from motorctl.errors import ExitCode
 
@@ -242,14 +242,14 @@ HELLOS: list[tuple[dict[str, Any], str, bool]] = [
 ]
 
 
-@pytest.mark.parametrize(("hello", "topology", "transactions"), HELLOS)
-def test_what_a_hello_means(hello: dict[str, Any], topology: str, transactions: bool) -> None:
-    assert ping.topology(hello) == topology
-    assert ping.transactions(hello) is transactions
+@pytest.mark.parametrize(("answer", "topology", "transactions"), HELLOS)
+def test_what_a_hello_means(answer: dict[str, Any], topology: str, transactions: bool) -> None:
+    assert hello.topology(answer) == topology
+    assert hello.transactions(answer) is transactions
 
 
 def test_arbiters_hold_no_data() -> None:
-    assert ping.hosts({"hosts": ["a:1"], "passives": ["b:1"], "arbiters": ["c:1"]}) == ["a:1", "b:1"]
+    assert hello.hosts({"hosts": ["a:1"], "passives": ["b:1"], "arbiters": ["c:1"]}) == ["a:1", "b:1"]
 
 
 def _start(*arguments: str) -> subprocess.Popen[str]:

@@ -14,10 +14,6 @@ if TYPE_CHECKING:
 group = typer.Typer()
 
 LEVELS = ("reachable", "auth", "primary", "transactions")
-NEXT_STEP = {
-    "primary": "wait for the election (--wait 30), or look at rs.status()",
-    "transactions": "transactions need a replica set: start mongod with --replSet rs0 and run rs.initiate() once",
-}
 
 
 @group.command("ping")
@@ -66,12 +62,15 @@ async def _ping(app: App, count: int, until: str) -> dict[str, Any]:
 async def _require(db: Any, until: str) -> None:
     """Raise UnreachableError while the server is not as far as it should be."""
     from motorctl.core import ping
+    from motorctl.core.transactions import REPLICA_SET_HINT
+    from motorctl.driver_errors import PRIMARY_HINT
 
+    next_step = {"primary": PRIMARY_HINT, "transactions": REPLICA_SET_HINT}
     reached = await ping.level(db, ping.Level[until])
     if reached < ping.Level[until]:
         raise UnreachableError(
             f"the server is ready as far as {reached.name}, not {until}",
-            hint=NEXT_STEP.get(until),
+            hint=next_step.get(until),
             level=reached.name,
             wanted=until,
         )

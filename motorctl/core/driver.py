@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 RETRYABLE_CODES = frozenset({6, 7, 89, 91, 134, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436})
 """The server's codes that say "again, please": mongodb/specifications, retryable-reads.md, "Retryable Error"."""
 
+LIST_BATCH = 1_000
+"""Documents in a reply to a list. By default it holds 16 MB, and the driver decodes all of it at once."""
+
 UNAUTHORIZED = 13
 NAMESPACE_NOT_FOUND = 26
 
@@ -74,6 +77,26 @@ async def list_collections(db: Database) -> list[dict[str, Any]]:
 async def change_stream(collection: Collection, pipeline: Sequence[Mapping[str, Any]], **options: Any) -> Any:
     """Open the drivers' change stream, which is to be closed; `options` are those of their `watch`."""
     return await _settled(collection.watch(pipeline, **options))
+
+
+async def start_session(client: Any, **options: Any) -> Any:
+    """Open a session, which is to be ended by `end_session`. Nothing is sent, so Motor needs no thread for it."""
+    if "delegate" in vars(client):  # asked for as an attribute, PyMongo's client has a database of that name
+        return client.wrap(client.delegate.start_session(**options))
+    return await _settled(client.start_session(**options))
+
+
+async def end_session(session: Any) -> None:
+    """End a session whose transaction is over: it only goes back to its pool, so nothing is sent.
+
+    Motor's own `end_session` takes a thread for that.
+    """
+    await session.__aexit__(None, None, None)
+
+
+async def start_transaction(session: Any, **options: Any) -> None:
+    """Begin a transaction in a session; `options` are those of the drivers' `start_transaction`."""
+    await _settled(session.start_transaction(**options))
 
 
 async def server_version(db: Database) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pymongo.errors import OperationFailure
 
 from motorctl.core import driver
-from motorctl.core.ping import only_host
+from motorctl.core.hello import only_host
 from motorctl.core.slow import shapes
 from motorctl.core.slow.groups import Groups, Operation, seen
 from motorctl.errors import AuthorizationError, MotorctlError
