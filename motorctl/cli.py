@@ -59,6 +59,12 @@ SECTIONS: Mapping[str, tuple[Entry, ...]] = {
         Entry("import", "Import NDJSON, JSON or CSV; every record is accounted for.", "import_"),
         Entry("export", "Export a collection as NDJSON, JSON or CSV.", "export"),
     ),
+    "Transactions": (
+        Entry("accounts", "Open, look at, freeze and close accounts; their statements.", "accounts"),
+        Entry("transfer", "Move money once, or not at all: send, batch, reverse, verify.", "transfer"),
+        Entry("orders", "Place orders against the stock; complete, cancel, refund them.", "orders"),
+        Entry("inventory", "What is sold, at which price, and how many are there.", "inventory"),
+    ),
     "Reports": (
         Entry(
             "revenue",

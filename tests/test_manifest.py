@@ -437,6 +437,11 @@ def test_the_shipped_manifests_are_good_and_complete() -> None:
     assert [(dict(i.keys), i.name) for i in shop["orders"].indexes] == [
         ({"status": 1, "created_at": 1, "user_id": 1, "amount": 1}, "revenue"),
         ({"user_id": 1}, None),
+        ({"created_at": -1, "_id": -1}, None),
+    ]
+    assert [(dict(i.keys), dict(i.options)) for i in shop["transfers"].indexes] == [
+        ({"from": 1, "created_at": 1}, {}),
+        ({"to": 1, "created_at": 1}, {}),
     ]
     validator = shop["users"].validator
     assert validator is not None

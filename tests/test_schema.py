@@ -48,7 +48,7 @@ def test_check_apply_check(cli: Runner) -> None:
     assert (after.code, after.json()) == (0, {"in_sync": True, "changes": []})
     again = cli("schema", "apply", "--builtin", "shop")
     assert (again.code, again.stdout) == (0, "")
-    assert summary(again) == "in sync, 18 as they should be"
+    assert summary(again) == "in sync, 21 as they should be"
 
 
 def test_the_summary_names_the_database_and_its_server(
@@ -139,7 +139,7 @@ change     object               detail
 def test_a_terminal_of_80_columns_is_not_overrun(cli: Runner) -> None:
     shown = cli("schema", "plan", "--builtin", "shop", "--no-color", tty=True, columns=80)
     assert max(len(line) for line in shown.stdout.splitlines()) <= 80
-    assert "(18 rows)" in shown.stdout
+    assert "(21 rows)" in shown.stdout
 
 
 def test_a_dry_run_changes_nothing(cli: Runner, sync_db: SyncDatabase) -> None:

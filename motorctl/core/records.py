@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
+from motorctl.core import driver
 from motorctl.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ async def get(db: Database, noun: Noun, id: str, fields: Sequence[str] = ()) -> 
 
 async def find(db: Database, noun: Noun, query: Query) -> AsyncIterator[dict[str, Any]]:
     """Yield the documents of a query as they come from the server."""
-    cursor = db[noun.collection].find(query.filter, projection(query.fields))
+    cursor = db[noun.collection].find(query.filter, projection(query.fields), batch_size=driver.LIST_BATCH)
     cursor = cursor.sort(list(query.sort or noun.sort)).skip(query.skip).limit(query.limit)
     async for document in cursor:
         yield shown(document)
