@@ -839,6 +839,21 @@ def test_explain_of_all_orders_has_no_index_to_name(cli: Runner, report: str) ->
     assert "no index would help" in result.stderr
 
 
+def test_no_index_holds_the_lines_of_orders(cli: Runner, shop: Documents) -> None:
+    """They are an array: the index that is named finds the orders, and promises no more."""
+    one = {"product_id": "tea", "qty": 1, "amount": 2}
+    moment = datetime(2026, 5, 1, tzinfo=UTC)
+    lined = {"status": "completed", "lines": [one, one], "qty": 2, "amount": 4, "created_at": moment}
+
+    before = cli("revenue", "by-product", "--explain", "-o", "json").json()["index_hint"]
+    shop.orders.insert_one(lined)
+    after = cli("revenue", "by-product", "--explain", "-o", "json")
+
+    assert before == "motorctl indexes create orders status created_at product_id product qty amount"
+    assert after.json()["index_hint"] == "motorctl indexes create orders status created_at"
+    assert "an index that finds its orders" in after.stderr
+
+
 def test_explain_of_what_is_not_there_and_of_a_view(cli: Runner, shop: Documents) -> None:
     absent = cli("revenue", "over-time", "--explain", "--collection", "nowhere")
     assert absent.code == 0

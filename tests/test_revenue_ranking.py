@@ -16,8 +16,9 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from motorctl.core import driver
 from motorctl.core.revenue.expression import parse
-from motorctl.core.revenue.ranking import MOST, Ranking, question, ranked, read
+from motorctl.core.revenue.ranking import MOST, Ranking, by_line, question, ranked, read
 from motorctl.core.revenue.selection import Orders
 from motorctl.errors import UsageError
 
@@ -51,15 +52,18 @@ def asked(
     top: int = 10,
     orders: Orders = ANYTHING,
     version: tuple[int, int] | None = None,
+    *,
+    by_line: bool = False,
 ) -> Report:
     """Return the report, asked synchronously; an older server is asked in its own form."""
     if version is not None:
         major, minor, *_ = db.client.server_info()["versionArray"]
         version = min(version, (major, minor))
-    made = question(orders, Ranking(noun, top), version)
+    ranking = Ranking(noun, top, by_line)
+    made = question(orders, ranking, version)
     collection = db.get_collection(made.collection, codec_options=CLIENT_OPTIONS)
     groups = list(collection.aggregate(made.pipeline, **made.options))
-    return read(groups, orders, Ranking(noun, top))
+    return read(groups, orders, ranking)
 
 
 def told(report: Report, *names: str) -> list[tuple[Any, ...]]:
@@ -536,6 +540,209 @@ def _by_hand_row(key: Any, members: int, orders: list[Row], whole: Fraction) -> 
         members,
         sum(quantities),
     )
+
+
+def line(amount: Any, product: Any, qty: Any = 1) -> Row:
+    return {"product_id": product, "qty": qty, "amount": amount}
+
+
+LINED = [
+    order(Decimal128("10.00"), qty=2, product_id="tea"),
+    order(
+        Decimal128("16.50"),
+        qty=3,
+        lines=[line(Decimal128("9.00"), "tea", 2), line(Decimal128("7.50"), "mug")],
+        created_at=DAY + timedelta(days=1),
+    ),
+]
+
+
+async def test_an_order_of_several_products_counts_line_by_line(db: Database) -> None:
+    await db.inventory.insert_one({"_id": "mug", "name": "Mug"})
+    await db.orders.insert_many([dict(found) for found in LINED])
+
+    report = await ranked(db, Orders(), Ranking("product"))
+
+    assert told(report, "product", "name", "revenue", "quantity", "orders", "share", "first_order") == [
+        ("tea", None, Decimal("19.00"), 4, 2, Decimal("71.7"), DAY),
+        ("mug", "Mug", Decimal("7.50"), 1, 1, Decimal("28.3"), DAY + timedelta(days=1)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("amount", "lines", "rest"),
+    [
+        (Decimal128("20.40"), (Decimal128("9.00"), Decimal128("7.50")), "3.90"),
+        (Decimal128("15.00"), (Decimal128("9.00"), Decimal128("7.50")), "-1.50"),
+        (0.3, (0.1, 0.2), None),
+        (0.31, (0.1, 0.2), "0.01"),
+        (Int64(10), (9.5, Decimal128("0.50")), None),
+    ],
+)
+async def test_what_an_order_costs_besides_its_lines_is_of_no_product(
+    db: Database, amount: Any, lines: tuple[Any, Any], rest: str | None
+) -> None:
+    tea, mug = lines
+    await db.orders.insert_one(order(amount, lines=[line(tea, "tea"), line(mug, "mug")]))
+
+    report = await ranked(db, Orders(), Ranking("product"))
+    (customer,) = (await ranked(db, Orders(), Ranking("customer"))).rows
+
+    others = [row for row in report.rows if row["product"] is None]
+    assert [(row["revenue"], row["quantity"], row["orders"]) for row in others] == (
+        [(Decimal(rest), 0, 1)] if rest else []
+    )
+    assert sum(row["revenue"] for row in report.rows) == customer["total"]
+
+
+async def test_what_cannot_be_parted_stays_whole(db: Database) -> None:
+    good = line(1, "tea")
+    await db.orders.insert_many(
+        [
+            order(3, lines=[good, {"product": "mug", "qty": 1, "amount": 2}]),
+            order(100, lines=[good, line("no number", "mug")]),
+            order(200, lines=[good, "tea"]),
+            order(300, lines=[]),
+            order(400, lines={"product_id": "tea"}),
+            order("no number", lines=[good]),
+            order(500, lines=[good], product_id="pot"),
+            order(9, lines=[line(2, "tea"), line(3, "tea"), line(4, None)]),
+        ]
+    )
+
+    report = await ranked(db, Orders(), Ranking("product"))
+
+    assert told(report, "product", "revenue", "orders") == [
+        (None, Decimal("1004.00"), 5),
+        ("pot", Decimal("500.00"), 1),
+        ("tea", Decimal("6.00"), 2),
+        ("mug", Decimal("2.00"), 1),
+    ]
+    assert report.skipped == {"a string": 1}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_lines_have_the_currency_of_their_order(sync_db: Documents, version: tuple[int, int] | None) -> None:
+    sync_db.orders.insert_many([{**LINED[0], "currency": "EUR"}, dict(LINED[1])])
+
+    report = asked(sync_db, "product", 1, replace(ANYTHING, currency="currency"), version, by_line=True)
+
+    assert told(report, "currency", "product", "revenue", "products") == [
+        ("EUR", "tea", Decimal("10.00"), 1),
+        (None, "tea", Decimal("9.00"), 1),
+        (None, None, Decimal("7.50"), 1),
+    ]
+    assert report.without_currency == 1, "an order of two products is one"
+
+
+@pytest.mark.parametrize(
+    "orders",
+    [
+        replace(ANYTHING, product="product_id"),
+        replace(ANYTHING, amount="total"),
+        replace(ANYTHING, quantity="pieces"),
+        replace(ANYTHING, amount_expression=parse("amount * 2")),
+    ],
+)
+async def test_of_other_fields_no_lines_are_known(db: Database, orders: Orders) -> None:
+    await db.orders.insert_many([{**found, "total": 1} for found in LINED])
+    assert (await by_line(db, orders, Ranking("product"))).by_line is False
+    assert (await by_line(db, ANYTHING, Ranking("product"))).by_line is True
+    assert (await by_line(db, ANYTHING, Ranking("customer"))).by_line is False
+    assert (await by_line(db, Orders(status=("pending",)), Ranking("product"))).by_line is False
+
+
+async def test_without_lines_nothing_else_is_asked(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pipeline of orders of one product each is the one that an index can answer alone: it stays so."""
+    sent: list[list[Row]] = []
+    aggregate = driver.aggregate
+
+    async def noted(collection: Any, pipeline: Any, **options: Any) -> Any:
+        sent.append(list(pipeline))
+        return await aggregate(collection, pipeline, **options)
+
+    monkeypatch.setattr(driver, "aggregate", noted)
+    plain = question(Orders(), Ranking("product"), (6, 0)).pipeline
+    lined = question(Orders(), Ranking("product", by_line=True), (6, 0)).pipeline
+
+    async def asks() -> list[list[Row]]:
+        sent.clear()
+        await ranked(db, Orders(), Ranking("product"), (6, 0))
+        return list(sent)
+
+    await db.orders.insert_one(dict(LINED[0]))
+    assert await asks() == [plain]
+    assert "lines" not in str(plain)
+
+    await db.orders.insert_one(order(5))
+    look = (await asks())[1:]
+    assert [stage for stage in look[0] if "$limit" in stage] == [{"$limit": 1}]
+    assert len(look) == 1, "an order without a product has no lines: no second report"
+
+    await db.orders.insert_one(dict(LINED[1]))
+    assert await asks() == [plain, *look, lined]
+
+
+_lined = st.lists(
+    st.fixed_dictionaries(
+        {"amount": _amounts},
+        optional={
+            "product_id": st.sampled_from(["p", "q", 1, None]),
+            "product": st.sampled_from(["p", "r", None]),
+            "qty": st.sampled_from([1, 2, 0.5, "x", float("inf")]),
+        },
+    ),
+    max_size=4,
+)
+
+
+def parted(found: Row) -> list[Row]:
+    """Return an order's lines as orders of their own, if it is counted by them."""
+    lines = found.get("lines")
+    amounts = [decimal_of(one["amount"]) for one in [found, *(lines or [])]]
+    if not lines or key_of(found, "product") is not None or None in amounts:
+        return [found]
+    whole, *each = (amount or Decimal(0) for amount in amounts)
+    rest = [{"amount": Decimal128(whole - sum(each))}] if whole != sum(each) else []
+    shared = {"created_at": found["created_at"], "currency": found.get("currency")}
+    return [{**shared, **one} for one in (*lines, *rest)]
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    orders=st.lists(st.tuples(_orders, st.none() | _lined), max_size=15),
+    top=st.integers(1, 3),
+    currencies=st.booleans(),
+)
+def test_lines_give_what_orders_of_their_own_give(
+    sync_db: Documents, orders: list[tuple[Row, list[Row] | None]], top: int, currencies: bool
+) -> None:
+    """With `orders` counted once a product: the one figure in which a line isn't an order."""
+    whole = [found if lines is None else {**found, "lines": lines} for found, lines in orders]
+    wish = replace(ANYTHING, currency="currency" if currencies else None)
+    sync_db.orders.drop()
+    if whole:
+        sync_db.orders.insert_many([dict(found) for found in whole])
+    report = asked(sync_db, "product", top, wish, (6, 0), by_line=True)
+    split = [one for found in whole for one in parted(found)]
+    sync_db.orders.drop()
+    if split:
+        sync_db.orders.insert_many([dict(found) for found in split])
+    expected = asked(sync_db, "product", top, wish, (6, 0))
+
+    names = [name for name in (*(report.rows[0] if report.rows else ()),) if name != "orders"]
+    assert told(report, *names) == told(expected, *names)
+    assert report.skipped == expected.skipped
+    for row in report.rows:
+        if row["product"] is not None and not currencies:
+            holding = sum(
+                any(
+                    str(key_of(one, "product")) == row["product"] and decimal_of(one["amount"]) is not None
+                    for one in parted(found)
+                )
+                for found in whole
+            )
+            assert row["orders"] == holding
 
 
 @settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])

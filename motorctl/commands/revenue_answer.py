@@ -28,9 +28,10 @@ Version: TypeAlias = tuple[int, int]
 class Wish:
     """A report as it was asked for: which orders, what is sent for it, how it looks.
 
-    `question` is what is sent to a server of some version, `report` sends it and reads the answer.
-    `grouped` are the fields that it needs besides status, date and amount. `facts` says what only this
-    report has to say of itself.
+    `question` is what is sent to a server of some version, `report` sends it and reads the answer; `settled` makes
+    the wish whose question fits a database, where that takes a look. `grouped` are the fields that it needs besides
+    status, date and amount; None where no index can hold them. `facts` says what only this report has to say
+    of itself.
     """
 
     orders: Orders
@@ -38,10 +39,11 @@ class Wish:
     question: Callable[[Version], Question]
     report: Callable[[Database, Version], Awaitable[Report]]
     view: View
-    grouped: tuple[str, ...] = ()
+    grouped: tuple[str, ...] | None = ()
     chart: bool = False
     instead: Instead | None = None
     facts: Callable[[Report], Sequence[Fact]] = lambda _report: ()
+    settled: Callable[[Database], Awaitable[Wish]] | None = None
 
 
 def instead(app: App, *, show_pipeline: bool, explain: bool) -> Instead | None:

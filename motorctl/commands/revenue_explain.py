@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from motorctl.core.explain.access import Access
     from motorctl.core.explain.plan import Plan
     from motorctl.core.revenue.report import Question
+    from motorctl.core.revenue.serving import Wanted
     from motorctl.core.sharding import Placement
 
 _ON = {"shards": "on the shards", "merger": "on the merger", "both": "on the shards, then on the merger"}
@@ -43,6 +44,8 @@ async def explain(app: App, db: Database, wish: Wish, version: Version) -> None:
     from motorctl.core.explain.query import Query
     from motorctl.core.revenue import serving
 
+    if wish.settled is not None:
+        wish = await app.attempt(wish.settled, db)
     question, name = wish.question(version), wish.orders.collection
     with app.diagnostics.progress(f"explaining {name}"):
         document = await app.attempt(ask.explain, db, Query("aggregate", name, pipeline=question.pipeline))
@@ -51,7 +54,7 @@ async def explain(app: App, db: Database, wish: Wish, version: Version) -> None:
     ways = access.accesses(plan)
     way = ways[0] if ways else None
     kind = await app.attempt(serving.kind, db, name)
-    wanted = serving.wanted(wish.orders, wish.grouped) if kind in ("collection", None) else serving.Wanted()
+    wanted = _wanted(wish) if kind in ("collection", None) else serving.Wanted()
     existing = await app.attempt(serving.key_lists, db, name) if wanted.keys else {}
     there = next((index for index, keys in existing.items() if serving.serves(keys, wanted)), None)
     covered, scanned = (way.covered, way.scan == "collscan") if way else (False, False)
@@ -73,6 +76,16 @@ async def explain(app: App, db: Database, wish: Wish, version: Version) -> None:
     if hint:
         what = "holds all it needs" if wanted.whole else "finds its orders"
         app.diagnostics.info(f"an index that {what}: {hint}", index_hint=hint)
+
+
+def _wanted(wish: Wish) -> Wanted:
+    """Return the index that a report wants: all that it reads, or what finds its orders where that can't be."""
+    from motorctl.core.revenue import serving
+
+    if wish.grouped is not None:
+        return serving.wanted(wish.orders, wish.grouped)
+    conditions = ("status", wish.orders.date)
+    return serving.Wanted(tuple(key for key in serving.wanted(wish.orders).keys if key in conditions))
 
 
 def _emit(app: App, plan: Plan, way: Access | None, hint: str | None, placed: Sequence[Placement]) -> None:

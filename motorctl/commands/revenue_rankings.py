@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
     from motorctl.app import App
+    from motorctl.client import Database
+    from motorctl.commands.revenue_answer import Wish
     from motorctl.commands.revenue_report import Fact, View
     from motorctl.core.revenue.report import Report
     from motorctl.core.revenue.selection import Orders
@@ -53,17 +56,8 @@ def by_customer(
     """
     app: App = ctx.obj
     choice = Choice(
-        collection,
-        since,
-        until,
-        tz,
-        status,
-        any_status,
-        amount_field,
-        amount_expr,
-        date_field,
-        currency_field,
-    )
+        collection, since, until, tz, status, any_status, amount_field, amount_expr, date_field, currency_field
+    )  # fmt: skip
     orders = choice.orders(customer=customer_field, product=product_field, customers=customers)
     _run(app, "customer", orders, top, tz, chart=chart, show_pipeline=show_pipeline, explain=explain)
 
@@ -93,7 +87,9 @@ def by_product(
 
     It reads only. With each: how many were bought, the share of the whole, and the first and the last order.
     A product is what the orders hold under --product-field; its name is the one of the products' collection,
-    where it has one. What `revenue over-time` says of amounts and dates holds here too.
+    where it has one. An order of several products, as `orders place` writes them, counts line by line, unless
+    product, amount or quantity are named: it is of no product then, as is what its amount has besides its lines.
+    What `revenue over-time` says of amounts and dates holds here too.
 
     Example:
       motorctl revenue by-product --chart
@@ -102,17 +98,8 @@ def by_product(
     """
     app: App = ctx.obj
     choice = Choice(
-        collection,
-        since,
-        until,
-        tz,
-        status,
-        any_status,
-        amount_field,
-        amount_expr,
-        date_field,
-        currency_field,
-    )
+        collection, since, until, tz, status, any_status, amount_field, amount_expr, date_field, currency_field
+    )  # fmt: skip
     orders = choice.orders(
         customer=customer_field, product=product_field, quantity=quantity_field, products=products
     )
@@ -133,23 +120,33 @@ def _run(
     from motorctl.commands import revenue_answer
     from motorctl.commands.revenue_report import FOR_PEOPLE
     from motorctl.core import periods
-    from motorctl.core.revenue import ranking
+    from motorctl.core.revenue import lines, ranking
 
     instead = revenue_answer.instead(app, show_pipeline=show_pipeline, explain=explain)
     zone = periods.zone(tz)
     # Whoever has no name is said to be gone, to people.
     names_told = noun == "customer" and app.output.format in FOR_PEOPLE
     asked = ranking.Ranking(noun, top)
+    # Nothing is looked at for it: the form that is right whatever the orders are.
+    shown = replace(asked, by_line=noun == "product" and lines.possible(orders))
+
+    async def settled(db: Database) -> Wish:
+        found = await ranking.by_line(db, orders, asked)
+        # No index holds the lines: they are an array.
+        grouped = None if found.by_line else wish.grouped
+        return replace(wish, question=partial(ranking.question, orders, found), grouped=grouped)
+
     wish = revenue_answer.Wish(
         orders=orders,
         zone=zone,
-        question=partial(ranking.question, orders, asked),
+        question=partial(ranking.question, orders, shown),
         report=lambda db, version: ranking.ranked(db, orders, asked, version),
         view=customers_view(orders, zone) if noun == "customer" else products_view(orders, zone),
         grouped=(orders.customer,) if noun == "customer" else _product_fields(orders),
         chart=chart,
         instead=instead,
         facts=partial(_nameless, orders) if names_told else lambda _report: (),
+        settled=settled,
     )
     app.run(revenue_answer.answer(app, wish))
 

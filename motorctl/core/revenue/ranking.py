@@ -10,7 +10,7 @@ which it allows 100 MB. Decides nothing about how money is added: that is `amoun
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -20,7 +20,7 @@ from bson import Binary, DatetimeMS
 from bson.decimal128 import Decimal128
 
 from motorctl.core import driver, extjson, field_paths
-from motorctl.core.revenue import amounts, selection
+from motorctl.core.revenue import amounts, lines, selection
 from motorctl.core.revenue.amounts import Sum
 from motorctl.core.revenue.report import Question, Report, ask
 from motorctl.errors import UsageError
@@ -40,10 +40,14 @@ _FLOAT_DIGITS = 15
 
 @dataclass(frozen=True)
 class Ranking:
-    """What is ranked by its revenue, and how many of them have a row of their own."""
+    """What is ranked by its revenue, and how many of them have a row of their own.
+
+    `by_line`: orders of several products are counted by product line by line, and not as orders of none.
+    """
 
     noun: Literal["customer", "product"]
     top: int = 10
+    by_line: bool = False
 
 
 def question(orders: Orders, ranking: Ranking, version: tuple[int, int] | None = None) -> Question:
@@ -66,11 +70,13 @@ def question(orders: Orders, ranking: Ranking, version: tuple[int, int] | None =
         **({"quantity": {"$sum": _quantity(orders)}} if ranking.noun == "product" else {}),
         "first": {"$min": when},
         "last": {"$max": when},
+        **(lines.counts() if ranking.by_line else {}),
     }
     return Question(
         orders.collection,
         [
             *selection.matching(orders),
+            *(lines.apart() if ranking.by_line else []),
             *amounts.prepare(orders),
             {"$group": group},
             *(_cut_by_currency(orders, ranking, version) if orders.currency else _cut(orders, ranking)),
@@ -86,11 +92,24 @@ async def ranked(
     Rows by customer: {user_id, user_name, total, count, avg, share, first_order, last_order, customers}; by
     product: {product, name, revenue, quantity, orders, share, first_order, last_order, products}; both with
     {currency} when that is asked for, and then ranked in each currency for itself. `read` says what they hold.
-    May run twice. Raises UsageError (2).
+    May run twice. Raises UsageError (2). Orders of several products are counted by line, in a second question
+    which is asked only if there are some.
     """
     if version is None:
         version = await driver.server_version(db)
-    return read(await ask(db, question(orders, ranking, version)), orders, ranking)
+    groups = await ask(db, question(orders, ranking, version))
+    if _has_nameless(groups) and (wanted := await by_line(db, orders, ranking)).by_line:
+        ranking = wanted
+        groups = await ask(db, question(orders, ranking, version))
+    return read(groups, orders, ranking)
+
+
+async def by_line(db: Database, orders: Orders, ranking: Ranking) -> Ranking:
+    """Return the ranking that counts lines, if that is by product and some order has any; else the one given."""
+    if ranking.noun != "product" or ranking.by_line or not lines.possible(orders):
+        return ranking
+    cursor = await driver.aggregate(db[orders.collection], lines.some(orders))
+    return replace(ranking, by_line=bool([one async for one in cursor]))
 
 
 def read(groups: Iterable[Mapping[str, Any]], orders: Orders, ranking: Ranking) -> Report:
@@ -98,14 +117,12 @@ def read(groups: Iterable[Mapping[str, Any]], orders: Orders, ranking: Ranking) 
 
     The row of the rest is the last; its id is null, and `customers` (or `products`) says how many it stands
     for. Orders without a customer are a row of their own with a null id, which stands for 0, at its place
-    among the others. In all other rows that is 1. `share` is in per cent of what is counted (of the
+    among the others. In all other rows that is 1. An order of several products is one of `orders` in the row of each
+    of them, and in that of the rest once for each. `share` is in per cent of what is counted (of the
     currency), one digit, half-even; null when that is zero. Ids are text, whatever type they have; a name
     is null where the id isn't in the other collection, "" where it is there and has none. Dates are null where no order's date is a date.
     """
-    report = Report()
-    answer = _Answer()
-    for group in groups:
-        answer.take(group)
+    report, answer = Report(), _taken(groups)
     report.skipped = amounts.reasons(answer.skipped)
     for currency in sorted(answer.parts, key=lambda value: (value is None, str(value))):
         entries = list(answer.parts[currency].entries())
@@ -116,7 +133,9 @@ def read(groups: Iterable[Mapping[str, Any]], orders: Orders, ranking: Ranking) 
             report.rows.append(_with_currency(row, currency) if orders.currency else row)
         report.rounded |= whole.rounded
         report.cut |= any(found.cut for found in sums)
-        report.without_currency += whole.orders if orders.currency and currency is None else 0
+        if orders.currency and currency is None:
+            begun = "begun" if ranking.by_line else "orders"
+            report.without_currency += sum(int(group[begun]) for _, _, group in entries)
     return report
 
 
@@ -153,6 +172,7 @@ def _merged(ranking: Ranking) -> dict[str, Any]:
         "first": {"$min": "$first"},
         "last": {"$max": "$last"},
         "members": {"$sum": 1},
+        **(lines.merged() if ranking.by_line else {}),
     }
 
 
@@ -280,6 +300,18 @@ class _Answer:
             self.parts[_text(place.get("c"))].nobody = dict(group)
         else:
             self.parts[_text(place.get("c"))].top.append({**group, "key": place["k"]})
+
+
+def _taken(groups: Iterable[Mapping[str, Any]]) -> _Answer:
+    answer = _Answer()
+    for group in groups:
+        answer.take(group)
+    return answer
+
+
+def _has_nameless(groups: Iterable[Mapping[str, Any]]) -> bool:
+    """Tell whether some orders that count are of nobody: without a customer, or without a product."""
+    return any(part.nobody is not None for part in _taken(groups).parts.values())
 
 
 def _total(group: Group) -> Decimal:
