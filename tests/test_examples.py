@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     Documents = SyncDatabase[dict[str, Any]]
 
 ID = ObjectId("64b7f0c2a1b2c3d4e5f60718")
+PENDING = ObjectId("64b7f0c2a1b2c3d4e5f60719")
 ORDER = '{"user_id": {"$oid": "64b7f0c2a1b2c3d4e5f60718"}, "amount": 1, "status": "pending", "created_at": {"$date": "2026-03-01T00:00:00Z"}}\n'
 
 ELSEWHERE = {
@@ -69,6 +70,7 @@ def workplace(tmp_path: Path, cli: Runner) -> Path:
         "defaults: {fail_on: [collscan, sort]}\nqueries:\n  - name: completed orders, newest first\n"
         "    find: orders\n    filter: {status: completed}\n    sort: {created_at: -1}\n"
     )
+    (tmp_path / "payments.csv").write_text("from,to,amount,note\nalice,bob,12.50,lunch\nbob,alice,3.00,bus\n")
     (tmp_path / ".config/fish/completions").mkdir(parents=True)
     shim = tmp_path / "bin" / "motorctl"
     shim.parent.mkdir()
@@ -113,6 +115,7 @@ def test_every_example_runs_as_written(
 def fill(db: Documents) -> None:
     """Put the same few documents into the database: an example may have changed or deleted one."""
     now = datetime.now(UTC)
+    money(db, now)
     documents: dict[str, dict[str, Any]] = {
         "users": {"name": "Ada", "email": "ada.l@example.com", "created_at": now},
         "students": {"name": "Ada", "email": "a@example.com", "course": "M", "gpa": 3.0},
@@ -121,3 +124,40 @@ def fill(db: Documents) -> None:
     for collection, document in documents.items():
         db[collection].delete_many({})
         db[collection].insert_one({"_id": ID, **document})
+    pending = {
+        "user_id": ID,
+        "product_id": "tea",
+        "qty": 2,
+        "amount": Decimal128("9.00"),
+        "status": "pending",
+    }
+    db.orders.insert_one({"_id": PENDING, **pending, "created_at": now})
+
+
+def money(db: Documents, now: datetime) -> None:
+    """Put two accounts with one transfer between them, two products and a pending order there."""
+    books: dict[str, list[dict[str, Any]]] = {
+        "accounts": [
+            {"_id": name, "owner": name.title(), "currency": "EUR", "entries": 1, "opened_at": now}
+            | {"opening": Decimal128(opening), "balance": Decimal128(balance), "status": "open"}
+            for name, opening, balance in (("alice", "100.00", "90.00"), ("bob", "50.00", "60.00"))
+        ],
+        "transfers": [
+            {
+                "_id": "rent-2026-11",
+                "from": "alice",
+                "to": "bob",
+                "amount": Decimal128("10.00"),
+                "created_at": now,
+            }
+            | {"from_balance": Decimal128("90.00"), "to_balance": Decimal128("60.00")}
+            | {"from_entry": 1, "to_entry": 1}
+        ],
+        "inventory": [
+            {"_id": "tea", "name": "Tea", "price": Decimal128("4.50"), "stock": 100},
+            {"_id": "mug", "name": "Mug", "price": Decimal128("9.00"), "stock": 10},
+        ],
+    }
+    for collection, documents in books.items():
+        db[collection].delete_many({})
+        db[collection].insert_many(documents)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -11,10 +12,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pymongo
 import pytest
+from conftest import Server
 from ruamel.yaml import YAML
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conftest import Runner
     from pymongo.database import Database as SyncDatabase
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
@@ -23,7 +29,7 @@ README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8"
 def recipe(name: str) -> str:
     """Return the block of README whose first line names the file."""
     (found,) = re.findall(
-        rf"^```(?:yaml|make)\n# {re.escape(name)}\n(.*?)^```", README, re.MULTILINE | re.DOTALL
+        rf"^```(?:yaml|make|sh)\n# {re.escape(name)}\n(.*?)^```", README, re.MULTILINE | re.DOTALL
     )
     return str(found)
 
@@ -184,3 +190,137 @@ def test_a_dropped_index_turns_the_gate_for_queries_red(
     assert report.count("<failure ") == 1
     manifest.write_text(kept)
     assert codes(*lines) == [0, 0, 0]
+
+
+def test_a_batch_of_payments_by_cron(
+    project: Path, server_uri: str, dbname: str, sync_db: SyncDatabase[dict[str, Any]]
+) -> None:
+    """The script as it stands: a file pays once, what is refused is mailed, and without a server it says 75."""
+    mail = project / "bin" / "mail"
+    mail.write_text('#!/bin/sh\n{ echo "$2"; cat; } >> "$MAILS"\n')
+    mail.chmod(0o755)
+    (project / "uri").write_text(server_uri)
+    (project / "uri").chmod(0o600)
+    script = recipe("send-payments.sh").replace("/etc/motorctl/uri", str(project / "uri"))
+    script = script.replace("/srv/payments", str(project)).replace(
+        "MOTORCTL_DB=shop", f"MOTORCTL_DB={dbname}"
+    )
+    (project / "send-payments.sh").write_text(script)
+    mails, ledger = project / "mails", sync_db["transfers"]
+    sync_db["accounts"].insert_many([{"_id": name, "balance": 50} for name in ("alice", "bob")])
+
+    def send(file: str = "", rows: str = "") -> int:
+        """Put a file there, and run the script as cron does: with `sh`."""
+        if file:
+            (project / file).write_text(f"from,to,amount\n{rows}")
+        done = run("sh send-payments.sh", project, MAILS=str(mails), XDG_CONFIG_HOME=str(project))
+        assert done.stdout == "", done.stderr
+        return done.returncode
+
+    for _ in range(2):  # a second time: killed before it was moved away
+        assert send("payments-1.csv", "alice,bob,12.50\nbob,alice,3.00\n") == 0
+        assert not (project / "payments-1.csv").exists()
+    assert (mails.exists(), ledger.count_documents({})) == (False, 2)
+
+    sync_db["accounts"].update_one({"_id": "bob"}, {"$inc": {"balance": 1}})
+    assert send("payments-2.csv", "alice,bob,2.00\nalice,bob,999.00\n") == 0
+    said = mails.read_text()
+    assert "payments-2: some were refused" in said
+    assert "insufficient funds" in said
+    assert "the books don't balance" in said
+    assert ledger.count_documents({}) == 3
+    assert send() == 0
+    assert mails.read_text() == said, "nothing to send"
+
+    (project / "uri").write_text("mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=200")
+    assert send("payments-3.csv", "alice,bob,1.00\n") == 75
+    assert (project / "payments-3.csv").exists()
+
+
+def block(after: str, kind: str) -> str:
+    """Return the first block of that kind behind these words of README."""
+    found = re.search(rf"^```{kind}\n(.*?)^```", README[README.index(after) :], re.MULTILINE | re.DOTALL)
+    assert found
+    return found[1]
+
+
+def test_the_lines_about_money_and_stock_run_as_they_stand(cli: Runner) -> None:
+    """The tour, the section's lines, and the batch's file, one after the other in one database."""
+    tour = re.findall(r"^\$ (.*)", block("**Transfers**", "console"), re.MULTILINE)
+    codes, user = [], ""
+    for line in [*tour, *block("## Money and stock", "sh").splitlines()]:
+        words = shlex.split(re.split(r" [|>] ", line.removeprefix("user=$("))[0], comments=True)
+        done = cli(*(user if word == "$user" else word for word in words[1:]))
+        codes.append(done.code)
+        if line.startswith("user="):
+            user = done.json()["id"]
+    assert codes == [6 if line == "motorctl transfer send bob alice 99" else 0 for line in tour] + [0] * (
+        len(codes) - len(tour)
+    )
+    sent = cli("transfer", "batch", "-", "--batch", "b", stdin=block("**A batch by cron.**", "csv"))
+    assert (sent.code, "committed  2" in sent.stdout) == (0, True)
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[Server]:
+    """A server with a user `root`, whose password is secret."""
+    key = tmp_path / "key"
+    key.write_text(base64.b64encode(os.urandom(72)).decode())
+    key.chmod(0o600)
+    server = Server(tmp_path / "guarded", "--keyFile", str(key))
+    try:
+        server.initiate()
+        with pymongo.MongoClient[dict[str, Any]](server.uri) as first:
+            first.admin.command("createUser", "root", pwd="secret", roles=["root"])
+        yield server
+    finally:
+        server.kill()
+
+
+def test_the_role_of_the_payments_sends_and_changes_no_record(guarded: Server, cli: Runner) -> None:
+    text = block("give the user of the job a role", "js").replace("passwordPrompt()", '"secret"')
+    role, user = (
+        json.loads(re.sub(r"(\w+):", r'"\1":', re.sub(r",\s*\]", "]", call)))
+        for call in re.findall(r"^db\.create(?:Role|User)\((.*?)\)$", text, re.MULTILINE | re.DOTALL)
+    )
+    with pymongo.MongoClient[dict[str, Any]](guarded.uri, username="root", password="secret") as root:
+        root.shop.command("createRole", role.pop("role"), **role)
+        root.shop.command("createUser", user.pop("user"), **user)
+        for side in ("from", "to"):
+            root.shop.transfers.create_index([(side, 1), ("created_at", 1)])
+        root.shop.accounts.insert_many([{"_id": name, "balance": 50} for name in ("alice", "bob")])
+    uri = guarded.uri.replace("//", "//payments:secret@").replace("/?", "/shop?")
+
+    def run_as_payments(*arguments: str, stdin: str = "") -> int:
+        done = cli(*arguments, "--uri", uri, stdin=stdin, connected=False)
+        assert "warning" not in done.stderr
+        return done.code
+
+    assert run_as_payments("transfer", "send", "alice", "bob", "1", "--key", "k") == 0
+    assert run_as_payments("transfer", "reverse", "k") == 0
+    batch = block("**A batch by cron.**", "csv")
+    assert run_as_payments("transfer", "batch", "-", "--batch", "b", stdin=batch) == 0
+    assert run_as_payments("transfer", "batch", "-", "--batch", "c", "--all-or-nothing", stdin=batch) == 0
+    assert run_as_payments("transfer", "show", "k") == 0
+    assert run_as_payments("transfer", "show", "absent") == 5
+    assert run_as_payments("accounts", "statement", "alice") == 0
+    assert run_as_payments("accounts", "freeze", "bob") == 0
+    assert run_as_payments("transfer", "verify") == 0
+    assert run_as_payments("accounts", "open") == 4
+    with pymongo.MongoClient[dict[str, Any]](uri) as payments:
+        ledger, accounts = payments.shop.transfers, payments.shop.accounts
+        before = list(ledger.find())
+        for forbidden in (
+            lambda: ledger.update_one({"_id": "k"}, {"$set": {"amount": 2}}),
+            lambda: ledger.replace_one({"_id": "k"}, {}, upsert=True),
+            lambda: ledger.find_one_and_delete({"_id": "k"}),
+            lambda: ledger.delete_many({}),
+            ledger.drop,
+            lambda: ledger.rename("other"),
+            lambda: list(accounts.aggregate([{"$merge": "transfers"}])),
+            lambda: accounts.delete_many({}),
+        ):
+            with pytest.raises(pymongo.errors.OperationFailure, match="not authorized"):
+                forbidden()
+        assert list(ledger.find()) == before
+        assert len(before) == 6
