@@ -56,6 +56,12 @@ def steps(folder: str) -> tuple[Step, ...]:
         Step("Why: exit code 8, for a gate that it breaks.", ("explain", "aggregate", "orders", SLOW, *GATE), 8),
         Step("The index that it lacks.", ("indexes", "create", "orders", "product_id", "amount")),
         Step("The same query again: the gate holds.", ("explain", "aggregate", "orders", SLOW, *GATE)),
+        Step("Two accounts.", ("accounts", "open", "--id", "shop", "--balance", "100", "--currency", "EUR")),
+        Step("The other one.", ("accounts", "open", "--id", "landlord", "--currency", "EUR")),
+        Step("Move money: once, under this key.", ("transfer", "send", "shop", "landlord", "12.50", "--key", "rent")),
+        Step("The same key again is answered, not sent.", ("transfer", "send", "shop", "landlord", "12.50", "--key", "rent")),
+        Step("What isn't there can't be sent: exit code 6.", ("transfer", "send", "landlord", "shop", "99"), 6),
+        Step("Do the books balance?", ("transfer", "verify")),
         Step("Students, with rules of their own.", ("schema", "apply", "--builtin", "college")),
         Step(
             "A student.",
@@ -77,7 +83,7 @@ def demo(
         bool, typer.Option("--keep", help="Leave the server running and the data there, to go on.")
     ] = False,
 ) -> None:
-    """Show the program at work: a server, a schema, 50,000 orders, reports, a slow query explained, students.
+    """Show the program at work: a server, a schema, 50,000 orders, reports, a slow query explained, transfers, students.
 
     Each step prints the command it runs. Without --uri it starts a local server for the tour and stops
     it afterwards; the database is motorctl_demo, and it is dropped at the end. --keep leaves both.
