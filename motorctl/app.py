@@ -69,7 +69,13 @@ class App:
         """
         import asyncio
 
-        return asyncio.run(_terminable(coroutine))
+        unsaid: list[MotorctlError] = []
+        try:
+            return asyncio.run(_terminable(coroutine, unsaid))
+        except (KeyboardInterrupt, asyncio.CancelledError) as stop:
+            if unsaid:
+                raise unsaid[0] from stop
+            raise
 
     @asynccontextmanager
     async def connect(
@@ -131,8 +137,11 @@ class App:
                 await rows.aclose()
 
 
-async def _terminable(coroutine: Coroutine[Any, Any, T]) -> T:
+async def _terminable(coroutine: Coroutine[Any, Any, T], unsaid: list[MotorctlError] | None = None) -> T:
     """Await a coroutine; SIGTERM cancels it as asyncio.run lets SIGINT do, and so does SIGHUP.
+
+    An error that comes after a second stop is put into `unsaid`: asyncio, which is ending the loop, would print
+    where it comes from, and lose it.
 
     A SIGHUP that somebody chose to ignore (`nohup`) stays ignored.
     """
@@ -162,6 +171,11 @@ async def _terminable(coroutine: Coroutine[Any, Any, T]) -> T:
         if terminated:
             raise TerminatedError(f"stopped by {terminated}") from None
         raise
+    except MotorctlError as error:
+        if unsaid is None or task is None or task.cancelling() < 2:
+            raise
+        unsaid.append(error)
+        raise asyncio.CancelledError from error
     else:
         if terminated:
             # It came when there was nothing left to wait for: else it would leave as a bare CancelledError.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pymongo import errors as driver
 
 from motorctl import errors
-from motorctl.core.driver import without_query
+from motorctl.core.driver import without_values
 from motorctl.core.refusals import duplicate, violations
 from motorctl.core.transactions import REPLICA_SET_HINT, STANDALONE
 
@@ -46,6 +46,9 @@ def translated(error: Exception, client: Client | None, seconds: float) -> error
                 f"the SRV record was not found: {first_sentence(error)}",
                 hint="check the host's name; mongodb+srv:// needs DNS, mongodb:// takes HOST:PORT",
             )
+        case driver.ConfigurationError() if "essions are not supported" in str(error) and _is_set(client):
+            # The driver says so of a member whose first answer came before it had its set again.
+            return errors.UnreachableError("a member of the replica set is starting yet", hint=PRIMARY_HINT)
         case driver.ConfigurationError():
             hint = REPLICA_SET_HINT if "essions are not supported" in str(error) else None
             if "certificate" in str(error):
@@ -82,7 +85,8 @@ def translated(error: Exception, client: Client | None, seconds: float) -> error
 
 def _refusal(code: int | None, details: Any, error: Exception) -> errors.MotorctlError:
     """Translate a server's error document by its code."""
-    message = without_query(str(details.get("errmsg") or first_sentence(error))).rstrip(".")
+    said = str(details.get("errmsg") or first_sentence(error))
+    message = without_values(said).rstrip(".")
     name = str(details.get("codeName") or "")
     facts: dict[str, Any] = {"server_code": code, "server_code_name": name or None}
     label = "code" if not name or name.startswith("Location") else name
@@ -121,7 +125,7 @@ def _refusal(code: int | None, details: Any, error: Exception) -> errors.Motorct
             )
         case 13:
             return errors.AuthorizationError(
-                f"not authorised: {_without_values(message)}",
+                f"not authorised: {_command_named(said).rstrip('.')}",
                 hint="the user needs a role that permits this",
                 **facts,
             )
@@ -176,6 +180,14 @@ def _servers(client: Client) -> list[tuple[tuple[str, int | None], ServerDescrip
     return list(topology.server_descriptions().items())
 
 
+def _is_set(client: Client | None) -> bool:
+    """Tell whether the driver knows a replica set."""
+    if client is None:
+        return False
+    topology = cast("TopologyDescription", client.topology_description)
+    return topology.topology_type_name.startswith("ReplicaSet")
+
+
 def _state(kind: str) -> str:
     return {"RSSecondary": "secondary", "RSArbiter": "arbiter", "RSGhost": "member not yet initiated"}.get(
         kind, kind
@@ -226,7 +238,7 @@ def _uri_hint(message: str) -> str:
     return "it looks like mongodb://HOST:PORT/DATABASE?option=value, with USER:PASSWORD@ before the host"
 
 
-def _without_values(message: str) -> str:
+def _command_named(message: str) -> str:
     """Cut the command's body off: the server repeats it whole, with the values of filters and documents."""
     command = re.search(r'(not authorized on \S+ to execute command) \{ (\w+): (?:"([^"]*)")?', message)
     return f"{command[1]} {command[2]} {command[3] or ''}".rstrip() if command else message

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -33,7 +34,7 @@ from motorctl.settings import FORMATS, PICTURES
 from motorctl.text import printable, printable_json
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
     from motorctl.pictures import Picture
 
@@ -98,6 +99,20 @@ class Output:
         for start in range(0, len(rows), CHUNK):
             writer.rows(rows[start : start + CHUNK])
         writer.end()
+
+    @contextmanager
+    def after(self, done: str, look: str) -> Iterator[None]:
+        """Emit what a command has changed: where that can't be written, the error says what was `done`.
+
+        Else it reads as if nothing was, and invites to do it again. `look` is the command that shows it.
+        """
+        try:
+            yield
+            self.flush()
+        except OutputError as error:
+            error.message = f"{done}, but {error.message}"
+            error.hint = f"`{look}` shows it"
+            raise
 
     async def stream(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import time
 import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -14,11 +15,13 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.errors import OperationFailure
 
 from motorctl.core import abandoned
+from motorctl.errors import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import pymongo
+    from conftest import Runner
 
 OPENS = """
 import sys, pymongo
@@ -32,10 +35,10 @@ with client.start_session() as session:
 
 
 @contextmanager
-def opened(uri: str, name: str, app: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a process with a transaction that holds account `a`."""
+def opened(uri: str, name: str, app: str, what: str = OPENS) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a process with a transaction that holds account `a`, or what `what` holds."""
     process = subprocess.Popen(
-        [sys.executable, "-c", OPENS, uri, name, app], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", what, uri, name, app], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     try:
         assert process.stdout is not None
@@ -103,3 +106,47 @@ def test_nothing_is_ended_behind_a_router_or_too_young() -> None:
     assert abandoned.abandoned([me, young], "m") == []
     assert abandoned.abandoned([{**me, "mark": None}, left], "m") == []
     assert abandoned.abandoned([me, {**me, "connectionId": 2, "mark": None}, left], "m") == []
+
+
+def test_freeze_does_not_wait_for_a_dead_process(
+    cli: Runner, server_uri: str, dbname: str, sync_db: pymongo.database.Database[dict[str, Any]]
+) -> None:
+    sync_db["accounts"].insert_one({"_id": "a", "balance": 5})
+    with opened(server_uri, dbname, "motorctl") as process:
+        process.kill()
+        process.wait()
+        begun = time.monotonic()
+        frozen = cli("accounts", "freeze", "a", "--timeout", "10", "-o", "json")
+    assert frozen.code == ExitCode.OK, frozen.stderr
+    assert frozen.json()["status"] == "frozen"
+    assert time.monotonic() - begun < 8
+
+
+def test_freeze_waits_no_longer_than_it_may_for_a_living_one(
+    cli: Runner, server_uri: str, dbname: str, sync_db: pymongo.database.Database[dict[str, Any]]
+) -> None:
+    sync_db["accounts"].insert_one({"_id": "a", "balance": 5})
+    with opened(server_uri, dbname, "motorctl") as process:
+        begun = time.monotonic()
+        refused = cli("accounts", "freeze", "a", "--timeout", "1", "-o", "json")
+        assert time.monotonic() - begun < 8
+        assert process.poll() is None
+    assert refused.code == ExitCode.UNREACHABLE
+    assert "account a was not to be had within 1 s" in refused.error()["message"]
+    assert "status" not in (sync_db["accounts"].find_one({"_id": "a"}) or {})
+
+
+def test_show_lets_go_of_a_key_that_a_dead_process_holds(
+    cli: Runner, server_uri: str, dbname: str, sync_db: pymongo.database.Database[dict[str, Any]]
+) -> None:
+    sync_db["accounts"].insert_one({"_id": "a"})
+    sync_db["transfers"].insert_one({"_id": "other"})
+    holds = OPENS.replace("accounts.update_one", "transfers.insert_one").replace(
+        '{"_id": "a"}, {"$set": {"held": True}}', '{"_id": "rent"}'
+    )
+    with opened(server_uri, dbname, "motorctl", holds) as process:
+        assert cli("transfer", "show", "rent", "--timeout", "0.5").code == ExitCode.OUTCOME_UNKNOWN
+        process.kill()
+        process.wait()
+        shown = cli("transfer", "show", "rent", "--timeout", "10")
+    assert (shown.code, "safe to send it again" in shown.stderr) == (ExitCode.NOT_FOUND, True)

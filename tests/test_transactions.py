@@ -196,25 +196,24 @@ async def test_it_reads_a_snapshot_and_commits_by_a_majority_of_the_primary() ->
     assert session.options["max_commit_time_ms"] == 120_000, "the specification's limit, whatever is asked"
 
 
-def test_the_pauses_are_the_specifications(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pauses_grow_up_to_a_bound_by_the_specifications_formula(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(random, "random", lambda: 1.0)
     milliseconds = [round(transactions._pause(tries) * 1000, 2) for tries in range(1, 15)]
-    assert milliseconds[:4] == [7.5, 11.25, 16.88, 25.31]
-    assert milliseconds[-4:] == [432.49, 500, 500, 500]
-    assert transactions._pause(100_000) == 0.5
+    assert milliseconds[:6] == [20, 40, 80, 160, 200, 200]
+    assert transactions._pause(100_000) == 0.2
     monkeypatch.setattr(random, "random", lambda: 0.25)
-    assert transactions._pause(1) == 0.005 * 1.5 * 0.25
+    assert transactions._pause(1) == 0.010 * 2.0 * 0.25
 
 
 async def test_pauses_are_slept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(random, "random", lambda: 1.0)
     begun = time.monotonic()
-    await run(Session().database(), Callback(*[refused(112, TRANSIENT)] * 6), seconds=5)
-    assert time.monotonic() - begun >= sum(0.005 * 1.5**n for n in range(1, 7))
+    await run(Session().database(), Callback(*[refused(112, TRANSIENT)] * 3), seconds=5)
+    assert time.monotonic() - begun >= sum(0.010 * 2.0**n for n in range(1, 4))
 
 
 async def test_a_pause_that_would_pass_the_limit_ends_it_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(random, "random", lambda: 40.0)  # the first pause is 0.3 s, the second 0.45 s
+    monkeypatch.setattr(random, "random", lambda: 15.0)  # the first pause is 0.3 s, the second 0.6 s
     session, callback = Session(), Callback(*[refused(112, TRANSIENT)] * 9)
     begun = time.monotonic()
     with pytest.raises(UnreachableError, match=r"not through within 0\.6 s, nothing is written") as caught:

@@ -79,7 +79,10 @@ def open_(
     if dry_run:
         row["id"] = None if id is None else row["id"]  # the one that was made is no account's
         app.diagnostics.info(NOTHING_WRITTEN)
-    app.output.emit(row)
+        app.output.emit(row)
+        return
+    with app.output.after(f"account {row['id']} is open", f"motorctl accounts get {row['id']}"):
+        app.output.emit(row)
 
 
 @group.command("get")
@@ -215,7 +218,8 @@ def close(ctx: typer.Context, id: IdArgument, dry_run: DryRun = False) -> None:
 def _set_status(app: App, id: str, status: str, *, dry_run: bool) -> None:
     from motorctl.core import accounts
 
-    row, changed = app.run(_attempted(app, accounts.set_status, id, status, write=not dry_run))
+    options = {"write": not dry_run, "seconds": app.settings.timeout}
+    row, changed = app.run(_attempted(app, accounts.set_status, id, status, **options))
     if not changed:
         app.diagnostics.info(f"account {id} is {status} already")
     elif dry_run:

@@ -142,10 +142,12 @@ async def _add(app: App, product: str, document: dict[str, Any], *, dry_run: boo
         if dry_run:
             await app.attempt(inventory.free, db, product)
             app.diagnostics.info("dry run: nothing was written")
-        else:
-            with _stopped(app, product):
-                document = await inventory.add(db, product, document, seconds=app.settings.timeout)
-        app.output.emit(inventory.shown(document))
+            app.output.emit(inventory.shown(document))
+            return
+        with _stopped(app, product):
+            document = await inventory.add(db, product, document, seconds=app.settings.timeout)
+        with app.output.after(f"{product} is added", f"motorctl inventory get {product}"):
+            app.output.emit(inventory.shown(document))
 
 
 async def _set(app: App, product: str, fields: dict[str, Any], by: int | None, *, dry_run: bool) -> None:
@@ -156,14 +158,16 @@ async def _set(app: App, product: str, fields: dict[str, Any], by: int | None, *
             before = await app.attempt(inventory.get, db, product)
             after = {**before, **fields, **({} if by is None else {"stock": inventory.moved(before, by)})}
             app.diagnostics.info("dry run: nothing was written")
-        else:
-            with _stopped(app, product):
-                seconds = app.settings.timeout
-                if by is None:
-                    after = await app.attempt(inventory.set_, db, product, fields, seconds=seconds)
-                else:
-                    after = await inventory.move(db, product, by, fields, seconds=seconds)
-        app.output.emit(inventory.shown(after))
+            app.output.emit(inventory.shown(after))
+            return
+        seconds = app.settings.timeout
+        with _stopped(app, product):
+            if by is None:
+                after = await app.attempt(inventory.set_, db, product, fields, seconds=seconds)
+            else:
+                after = await inventory.move(db, product, by, fields, seconds=seconds)
+        with app.output.after(f"{product} is changed", f"motorctl inventory get {product}"):
+            app.output.emit(inventory.shown(after))
 
 
 @contextmanager

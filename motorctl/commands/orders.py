@@ -187,7 +187,8 @@ async def _place(app: App, request: Request, *, dry_run: bool) -> None:
         with orders_steps.stopped(app, str(request.key)):
             done = await placing.place(db, request, user=known, seconds=app.settings.timeout)
         # No await from here on: a stop that came with the commit's answer waits for the next one.
-        app.output.emit(orders_steps.told(app, document.shown(done.order, replayed=done.replayed)))
+        with app.output.after(f"order {request.key} is placed", f"motorctl orders get {request.key}"):
+            app.output.emit(orders_steps.told(app, document.shown(done.order, replayed=done.replayed)))
 
 
 async def _get(app: App, id: str) -> None:

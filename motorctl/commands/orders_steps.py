@@ -97,7 +97,8 @@ async def _take(app: App, id: str, step: Step, *, dry_run: bool) -> None:
         with stopped(app, id):
             made = await steps.take(db, id, step, seconds=app.settings.timeout)
         # No await from here on: a stop that came with the commit's answer waits for the next one.
-        app.output.emit(told(app, document.shown(made.order, replayed=made.replayed)))
+        with app.output.after(f"order {id} is {made.order['status']}", f"motorctl orders get {id}"):
+            app.output.emit(told(app, document.shown(made.order, replayed=made.replayed)))
 
 
 @contextmanager
@@ -108,7 +109,8 @@ def stopped(app: App, id: str) -> Iterator[None]:
     try:
         yield
     except asyncio.CancelledError:
-        app.diagnostics.info(f"stopped before the commit: nothing was written (order {id})", order=id)
+        # Also with -q: whoever stops it has to know.
+        app.diagnostics.warning(f"stopped before the commit: nothing was written (order {id})", order=id)
         raise
 
 

@@ -149,7 +149,7 @@ class _Busy:
             self._said = True
             self._app.diagnostics.info(
                 "waiting for another process that has the same accounts; "
-                "one that was killed holds them for a minute"
+                "one that was killed holds them for up to 90 s"
             )
 
 

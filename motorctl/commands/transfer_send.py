@@ -207,7 +207,6 @@ async def _carry_out(app: App, db: Database, wanted: Request, told: _Told) -> No
 
     from motorctl.core.transfers.post import post
     from motorctl.formats import brief
-    from motorctl.output import OutputError
 
     seconds = app.settings.timeout
     say = app.diagnostics.info if app.streams.stderr.isatty() else app.diagnostics.note
@@ -217,22 +216,14 @@ async def _carry_out(app: App, db: Database, wanted: Request, told: _Told) -> No
         (outcome,) = await post(db, [wanted], seconds=seconds)
     except OutcomeUnknownError as error:
         told.doubt = error
-        if (task := asyncio.current_task()) is not None and task.cancelling():
-            # Its end is the stop's: raised now, after a second Ctrl-C, asyncio would print where it comes from.
-            raise asyncio.CancelledError from error
         raise
     finally:
         sign.cancel()
     # No await from here on: a stop that came with the commit's answer waits for the next one.
     told.done = True
     row = _row(outcome)
-    try:
+    with app.output.after(f"the transfer is committed (key {wanted.key})", _typed(app, "show", wanted.key)):
         app.output.emit(row)
-        app.output.flush()
-    except OutputError as error:
-        error.message = f"the transfer is committed (key {wanted.key}), but {error.message}"
-        error.hint = f"`{_typed(app, 'show', wanted.key)}` shows it"
-        raise
     if outcome.replayed:
         made = brief(row["created_at"])
         app.diagnostics.info(f"this is the transfer made at {made}: nothing was done now", key=wanted.key)

@@ -8,19 +8,23 @@ document, so a transfer that is under way goes before it or is made again after 
 from __future__ import annotations
 
 import re
+import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import pymongo
 from bson import ObjectId
 from pymongo import ReturnDocument, WriteConcern
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from motorctl import errors
-from motorctl.core import driver, money
+from motorctl.core import abandoned, driver, money
 from motorctl.core.currencies import MINOR_UNITS
+from motorctl.core.transactions import LONGEST
 from motorctl.core.transfers.ledger import ACCOUNTS, candidates, text
-from motorctl.errors import MotorctlError, NotFoundError, RefusedError, UsageError
+from motorctl.errors import MotorctlError, NotFoundError, RefusedError, UnreachableError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -35,6 +39,8 @@ _CURRENCY = re.compile(r"[A-Z][A-Z0-9]{2,11}")
 _LONGEST_ID = 200
 # An account that a failover takes back would be one that somebody was told of.
 _WRITTEN = WriteConcern("majority", wtimeout=10_000)
+_WAIT = 1.0
+"""Seconds that an update waits for who has the account, before it is looked whether they live."""
 
 
 def new(
@@ -184,12 +190,16 @@ def step(document: Mapping[str, Any], to: str) -> str | None:
     return to
 
 
-async def set_status(db: Database, id: str, to: str, *, write: bool = True) -> tuple[dict[str, Any], bool]:
+async def set_status(
+    db: Database, id: str, to: str, *, write: bool = True, seconds: float = LONGEST
+) -> tuple[dict[str, Any], bool]:
     """Take the step of `step`; return the account as shown after it, and whether it changed.
 
     The update is guarded by what the step was decided on: the status, and for a close the balance. It waits for a
-    transfer that has the account; one that read it before is made again and finds it changed.
+    transfer that has the account, and ends one that a dead process left open; a transfer that read the account before is
+    made again and finds it changed. Raises UnreachableError (3) when others have the account for `seconds`.
     """
+    deadline = time.monotonic() + seconds
     while True:
         document = await look_up(db, id)
         status = step(document, to)
@@ -200,9 +210,24 @@ async def set_status(db: Database, id: str, to: str, *, write: bool = True) -> t
         guard = {"_id": document["_id"], "status": document.get("status")}
         if status == CLOSED:
             guard["balance"] = document["balance"]
-        after = await _collection(db).find_one_and_update(
-            guard, {"$set": {"status": status}}, return_document=ReturnDocument.AFTER
-        )
+        try:
+            # The server would wait without a limit.
+            with pymongo.timeout(_WAIT):
+                after = await _collection(db).find_one_and_update(
+                    guard, {"$set": {"status": status}}, return_document=ReturnDocument.AFTER
+                )
+        except PyMongoError as error:
+            if not error.timeout:
+                raise
+            if time.monotonic() >= deadline:
+                raise UnreachableError(
+                    f"account {id} was not to be had within {seconds:g} s: others change it, or left it locked",
+                    hint=f"the same command may be run again; `motorctl accounts get {id}` shows how it is",
+                    account=id,
+                ) from error
+            with suppress(PyMongoError):
+                await abandoned.end(db)
+            continue
         if after is not None:
             return shown(after), True
 

@@ -53,15 +53,15 @@ async def aggregate(
 
 def refusal(error: OperationFailure) -> str:
     """Return the server's sentence of an error; of a command that it quotes, the name alone."""
-    sentence = without_query(str((error.details or {}).get("errmsg", error)))
+    return without_values(str((error.details or {}).get("errmsg", error)))
+
+
+def without_values(sentence: str) -> str:
+    """Return a server's sentence without the query, or the command, that it quotes: the values are somebody's."""
     return _QUOTED.sub(
-        lambda quoted: f"{quoted['said']} {quoted['command']}" if quoted["said"] else "", sentence
+        lambda quoted: f"{quoted['said']} {quoted['command']}" if quoted["said"] else "",
+        _QUERY.sub("", sentence),
     )
-
-
-def without_query(sentence: str) -> str:
-    """Return a server's sentence without the query that it quotes: its values are somebody's."""
-    return _QUERY.sub("", sentence)
 
 
 async def list_indexes(collection: Collection) -> list[dict[str, Any]]:

@@ -72,11 +72,11 @@ async def post(
     """Carry out requests as one transaction and return what became of each, in their order.
 
     A request that is refused leaves the others alone; with `whole` nothing is written then. A key that is
-    there already is answered with its record. What the collections' own rules refuse is an outcome too: of many
-    requests each gets a transaction of its own then, since the server says of the first one only. With `whole`
-    that is raised.
+    there already is answered with its record. What the collections' own rules refuse is an outcome too, of a single
+    request; of several it is raised, with the key or the account, and nothing is written: the server says of the first
+    one only.
 
-    Raises what `transactions.run` does: UnreachableError (3) when a transaction wasn't through within its
+    Raises what `transactions.run` does: UnreachableError (3) when the transaction wasn't through within
     `seconds`, all attempts together; OutcomeUnknownError (9) when the answer of a commit stayed out.
     """
     # Several are cheaper to look up at once than to be stopped by one after the other.
@@ -106,9 +106,7 @@ async def post(
     except _UnwritableError as error:
         if len(requests) == 1:
             return [Outcome(requests[0], refused=error.refusal)]
-        if whole:
-            raise error.refusal from error
-    return [(await post(db, [request], seconds=seconds))[0] for request in requests]
+        raise error.refusal from error
 
 
 async def prepare(

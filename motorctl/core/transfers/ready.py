@@ -23,19 +23,21 @@ INDEXES = (("from", "created_at"), ("to", "created_at"))
 
 
 async def check(db: Database) -> list[str]:
-    """Return a sentence for each index that the ledger lacks; [] if none, or if it may not be known.
+    """Return a sentence that names the indexes that the ledger lacks; [] if none, or if it may not be known.
 
     May run twice. Raises the error in words of `transactions.require` where the server has no transactions.
     """
     _, found = await asyncio.gather(transactions.require(db), _indexes(db))
     if found is None:
         return []
-    return [
-        f"{TRANSFERS} has no index on {' and '.join(fields)}: `motorctl indexes create {TRANSFERS} "
-        f"{' '.join(fields)}` makes it, as `motorctl schema apply --builtin shop` does"
-        for fields in INDEXES
-        if not any(keys[: len(fields)] == fields for keys in found)
-    ]
+    missing = [fields for fields in INDEXES if not any(keys[: len(fields)] == fields for keys in found)]
+    if not missing:
+        return []
+    named = ", and none on ".join(" and ".join(fields) for fields in missing)
+    make = "`motorctl schema apply --builtin shop` makes them"
+    if len(missing) == 1:
+        make = f"`motorctl indexes create {TRANSFERS} {' '.join(missing[0])}` makes it"
+    return [f"{TRANSFERS} has no index on {named}: {make}"]
 
 
 async def _indexes(db: Database) -> list[tuple[str, ...]] | None:

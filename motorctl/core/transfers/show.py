@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import shlex
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ from pymongo import ReadPreference
 from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError, ServerSelectionTimeoutError
 from pymongo.read_concern import ReadConcern
 
-from motorctl.core import transactions
+from motorctl.core import abandoned, transactions
 from motorctl.core.transfers import ledger
 from motorctl.core.transfers.ledger import REVERSAL, TRANSFERS
 from motorctl.errors import NotFoundError, OutcomeUnknownError, UnreachableError
@@ -70,6 +71,9 @@ async def show(db: Database, key: str, *, seconds: float) -> dict[str, Any]:
             raise _in_doubt(key, error.details.get("reason", error.message)) from error
         if not held:
             raise absent(key, certain=held is False)
+        # What a dead process holds, nobody would let go of for a minute.
+        with suppress(PyMongoError):
+            await abandoned.end(db)
         if time.monotonic() + pause >= deadline:
             raise _in_doubt(key, "a transaction that has this key is still open")
         await asyncio.sleep(pause)

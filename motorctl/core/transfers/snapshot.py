@@ -15,7 +15,7 @@ from pymongo.errors import OperationFailure
 from pymongo.read_concern import ReadConcern
 
 from motorctl.core import driver
-from motorctl.errors import MotorctlError
+from motorctl.errors import MotorctlError, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -63,7 +63,15 @@ async def available(look: Callable[[], Awaitable[Any]]) -> Any:
             if error.code != _UNAVAILABLE:
                 raise
         await asyncio.sleep(_PAUSE)
-    return await look()
+    try:
+        return await look()
+    except OperationFailure as error:
+        if error.code != _UNAVAILABLE:
+            raise
+        raise UnreachableError(
+            "an index or a collection is being changed: no instant can be read",
+            hint="the same command may be run again",
+        ) from error
 
 
 def _in_words(error: OperationFailure) -> Exception:

@@ -57,9 +57,10 @@ PAUSE = 0.2
 WEIGHT = 4 * 1024 * 1024
 """Bytes of input in one transaction: notes may be long."""
 
-PATIENCE = 75.0
+PATIENCE = 95.0
 """Seconds in which a chunk is run again while others have its accounts. A program that was killed leaves its
-transaction to the server, which keeps it for `transactionLifetimeLimitSeconds`: 60, unless it is told otherwise."""
+transaction to the server, where this program can't end it: for `transactionLifetimeLimitSeconds`, 60 unless it is told
+otherwise, and until the server looks, every 30 s."""
 
 _WRITE_CONFLICT = 112
 _ABOUT_ROWS = frozenset({2, 121, 10334, 11000, 17280, 17419, 17420})
