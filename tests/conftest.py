@@ -72,7 +72,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:  # noqa: ARG001
     """Run as many tests at once as there are cores, each process on a server of its own; a named server is one."""
-    return 0 if "MOTORCTL_TEST_URI" in os.environ else min(os.cpu_count() or 1, 4)
+    named = {"MOTORCTL_TEST_URI", "MOTORCTL_TEST_SERVERS"} & os.environ.keys()
+    return 0 if named else min(os.cpu_count() or 1, 4)
 
 
 class Server:
