@@ -8,6 +8,9 @@
     reverse   the request that takes a transfer back
     show      what became of a key: committed, absent, in doubt
     listing   the ledger, newest first
+    batch     a file of requests
+    verify    whether the books balance: books (pipelines), examine (pure), snapshot (one instant)
+    ready     what the ledger stands on: transactions, indexes
 
 A ledger record is never changed and never deleted. Its `_id` is the idempotency key. It holds the balance
 after it and the number of its entry on both sides (`from_entry`, `to_entry`: 1, 2, 3, ... of that account), so that

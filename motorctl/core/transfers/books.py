@@ -21,7 +21,8 @@ Chosen by the server's processor time for 1,000,000 records (mongod 6.0.5), of 1
 two scans, grouped by `from` and by `to` (no unwind, and the newer engine where it can), and the groups grouped again
 5.3 s | 36.5 s; one scan with {account, block} as the key of all entries, not only of those beyond the first block
 5.3 s | 22.9 s; this 5.2 s | 8.7 s. More accounts than have room in the 100 MB of a `$group` go to disk, and long keys
-do so sooner.
+do so sooner. `tests/benchmarks/verify.py`, 10,000,000 records on two cores that had other work: 117 s with 100,000
+accounts, 204 s with 2,500,000. The client has 31 MB, the server 0.75 GB, 0.5 of them its cache.
 """
 
 from __future__ import annotations
