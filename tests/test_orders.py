@@ -11,6 +11,7 @@ import uuid
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,7 +29,6 @@ from motorctl.errors import MotorctlError, NotFoundError, RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from conftest import Result, Runner
     from pymongo.database import Database as SyncDatabase
@@ -858,3 +858,30 @@ async def _said(work: Any) -> str:
         return "absent"
     except RefusedError:
         return "refused"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("place", "--user", str(ADA), "--line", "tea:2", "--key", "k"), "order k is placed, but"),
+        (("cancel", "there"), "order there is cancelled, but"),
+    ],
+)
+def test_a_change_that_can_not_be_shown_is_said_to_be_made(
+    shop: Documents, server_uri: str, tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    """Else it reads as if nothing had been done, and is done again."""
+    order = {"_id": "there", "user_id": ADA, "product_id": "tea", "qty": 1, "amount": 5, "status": "pending"}
+    shop.orders.insert_one({**order, "created_at": datetime.now(UTC)})
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command("orders", *arguments),
+            cwd=tmp_path,
+            env={**os.environ, "MOTORCTL_URI": server_uri, "MOTORCTL_DB": shop.name},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, said in done.stderr) == (1, True), done.stderr
+    assert stocks(shop)["tea"] == {"place": 8, "cancel": 11}[arguments[0]]

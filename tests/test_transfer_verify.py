@@ -107,6 +107,16 @@ def named(report: Report, kind: str) -> list[tuple[str | None, str | None]]:
 
 
 @pytest.mark.usefixtures("ledger")
+@pytest.mark.parametrize("form", ["table", "markdown"])
+def test_books_in_order_are_shown_by_currency(cli: Runner, form: str) -> None:
+    done = cli("transfer", "verify", "-o", form)
+    assert done.code == ExitCode.OK
+    assert "opened" in done.stdout
+    assert "170.00" in done.stdout
+    assert "message" not in done.stdout
+
+
+@pytest.mark.usefixtures("ledger")
 def test_books_in_order(cli: Runner) -> None:
     done = cli("transfer", "verify", "-o", "json")
     assert (done.code, done.stderr) == (ExitCode.OK, "the books balance: 3 accounts, 9 records\n")

@@ -64,7 +64,7 @@ def _show(app: App, report: Report) -> None:
     row = report.row()
     if app.output.format in ("json", "ndjson"):
         app.output.emit(row)
-    elif app.output.format == "table" and report.ok:
+    elif app.output.format in ("table", "markdown") and report.ok:
         columns = [
             Column("currency"),
             *(Column(name, right=True) for name in ("opened", "balance", "difference")),
