@@ -5,39 +5,29 @@
 
 from __future__ import annotations
 
+import inspect
 import signal
-import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
+from motorctl import signals
 from motorctl.errors import ExitCode, MotorctlError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+    from types import FrameType
 
     from motorctl.client import Database
     from motorctl.diagnostics import Diagnostics
     from motorctl.output import Output
     from motorctl.settings import Settings
+    from motorctl.streams import Streams
 
 T = TypeVar("T")
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Streams:
-    """The three streams of the process, or a test's."""
-
-    stdin: TextIO
-    stdout: TextIO
-    stderr: TextIO
-
-    @classmethod
-    def standard(cls) -> Streams:
-        return cls(sys.stdin, sys.stdout, sys.stderr)
 
 
 class TerminatedError(MotorctlError):
@@ -67,12 +57,17 @@ class App:
         SIGINT and SIGTERM cancel it, so that every `finally` of it runs; then KeyboardInterrupt or
         TerminatedError leaves here. A second Ctrl-C does not wait.
         """
-        import asyncio
-
         unsaid: list[MotorctlError] = []
+        whole = _terminable(coroutine, unsaid)
         try:
-            return asyncio.run(_terminable(coroutine, unsaid))
-        except (KeyboardInterrupt, asyncio.CancelledError) as stop:
+            import asyncio  # 50 ms, in which a signal may come, too
+
+            return asyncio.run(whole)
+        except BaseException as stop:
+            for begun in (whole, coroutine):
+                # One that a signal kept from beginning would be told of as never awaited.
+                if inspect.getcoroutinestate(begun) == inspect.CORO_CREATED:
+                    begun.close()
             if unsaid:
                 raise unsaid[0] from stop
             raise
@@ -90,8 +85,27 @@ class App:
 
         if uri is None:
             self._warn_of_another_server()
+            self.identify()
+            self._warn_of_exposed()
         async with client.connect(self.settings, self.diagnostics, uri=uri, direct=direct, ready=ready) as db:
             yield db
+
+    def identify(self) -> None:
+        """With `--ask-password`, ask for the password, unless it is known by now.
+
+        Raises UsageError without a terminal; ConfigurationError where there is nothing to ask for.
+        """
+        if self.settings["ask_password"]:
+            from motorctl import password
+
+            self.settings.identify(lambda account: password.ask(account.question))
+
+    def _warn_of_exposed(self) -> None:
+        """Say which files hand their passwords to everybody on this machine."""
+        for path in self.settings.exposed():
+            self.diagnostics.warning(
+                f"{path} holds a password and others can read it: chmod 600 makes it yours alone"
+            )
 
     def _warn_of_another_server(self) -> None:
         """Say it when a profile was asked for and the environment's server goes before its own."""
@@ -149,9 +163,7 @@ async def _terminable(coroutine: Coroutine[Any, Any, T], unsaid: list[MotorctlEr
 
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     terminated = ""
-    names = ["SIGTERM"]
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
-        names.append("SIGHUP")
+    before = {number: signal.getsignal(number) for number in signals.terminating()}
 
     def terminate(name: str) -> None:
         nonlocal terminated
@@ -159,11 +171,14 @@ async def _terminable(coroutine: Coroutine[Any, Any, T], unsaid: list[MotorctlEr
         if task is not None:
             task.cancel()
 
+    def wake(number: int, _frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(terminate, signal.Signals(number).name)
+
     try:
-        for name in names:
-            loop.add_signal_handler(getattr(signal, name), terminate, name)
-    except (NotImplementedError, RuntimeError, ValueError):
-        # Windows, or not the main thread: the process ends at once then, as by default.
+        for number in before:
+            # Not loop.add_signal_handler, which Windows has not; asyncio's own handler of Ctrl-C is set like this.
+            signal.signal(number, wake)
+    except ValueError:  # not the main thread: signals are somebody else's there
         return await coroutine
     try:
         result = await coroutine
@@ -182,5 +197,5 @@ async def _terminable(coroutine: Coroutine[Any, Any, T], unsaid: list[MotorctlEr
             raise TerminatedError(f"stopped by {terminated}")
         return result
     finally:
-        for name in names:
-            loop.remove_signal_handler(getattr(signal, name))
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,7 +1,7 @@
 """Where a value comes from: flag > environment > profile > default.
 
-Owns the table of global options (`OPTIONS`), the profile file and which values are secrets. Opens
-no connection and prints nothing. Imported by `--help`: the standard library only.
+Owns which goes before which, where the connection string comes from, and which values are secrets. Opens no
+connection and prints nothing. Imported by `--help`: the standard library only.
 """
 
 from __future__ import annotations
@@ -9,121 +9,29 @@ from __future__ import annotations
 import math
 import os
 import re
-from dataclasses import dataclass
+import stat
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from urllib.parse import unquote_plus
 
+from motorctl import config_file
 from motorctl.errors import ConfigurationError
+from motorctl.global_options import BY_NAME, OPTIONS, Option
 from motorctl.near import near
-from motorctl.redaction import SHORTEST_SECRET, secrets_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
-FORMATS = ("table", "json", "ndjson", "csv", "markdown")
-PICTURES = ("html", "svg")
-"""Formats that only a report has, a command that says of itself that it draws."""
-LOG_FORMATS = ("text", "json")
+    from motorctl.password import Account
+
 DEFAULT_URI = "mongodb://localhost:27017"
 _SCHEME = re.compile(r"mongodb(\+srv)?://", re.IGNORECASE)
+LARGEST_URI = 64 * 1024
+"""Bytes that are read of a file: whatever is named, `/dev/zero` too, ends in an error at once."""
 
 
-@dataclass(frozen=True)
-class Option:
-    """One global option: its flags, environment variables, type, default and help."""
-
-    name: str
-    flags: tuple[str, ...]
-    help: str
-    kind: type = str
-    environment: tuple[str, ...] = ()
-    default: Any = None
-    metavar: str | None = None
-    choices: tuple[str, ...] = ()
-    minimum: float | None = None
-    profile: bool = True
-    """Whether a profile may set it."""
-
-
-OPTIONS: tuple[Option, ...] = (
-    Option(
-        "uri", ("--uri",), "Connection string, mongodb:// or mongodb+srv://.",
-        environment=("MOTORCTL_URI", "MONGODB_URL", "MONGODB_URI"), metavar="URI",
-    ),
-    Option(
-        "uri_file", ("--uri-file",), "Read the connection string from a file.",
-        environment=("MOTORCTL_URI_FILE",), metavar="PATH",
-    ),
-    Option(
-        "db", ("--db", "-d"), "Database; else the one in the URI, else 'test'.",
-        environment=("MOTORCTL_DB",), metavar="NAME",
-    ),
-    Option(
-        "profile", ("--profile", "-p"), "Named settings in the configuration file.",
-        environment=("MOTORCTL_PROFILE",), metavar="NAME", profile=False,
-    ),
-    Option(
-        "config", ("--config",), "The configuration file.",
-        environment=("MOTORCTL_CONFIG",), metavar="PATH", profile=False,
-    ),
-    Option(
-        "output", ("--output", "-o"),
-        f"How results are written: {', '.join(FORMATS)}; a report as {' or '.join(PICTURES)}, too.",
-        environment=("MOTORCTL_OUTPUT",), default="table", metavar="FORMAT", choices=(*FORMATS, *PICTURES),
-    ),
-    Option(
-        "timeout", ("--timeout",), "How long to look for a server.", kind=float,
-        environment=("MOTORCTL_TIMEOUT",), default=5.0, metavar="SECONDS", minimum=0.001,
-    ),
-    Option(
-        "retries", ("--retries",), "Attempts on transient errors.", kind=int,
-        environment=("MOTORCTL_RETRIES",), default=3, metavar="N", minimum=1,
-    ),
-    Option(
-        "wait", ("--wait",), "Wait that long for the server to be ready, then start.", kind=float,
-        default=0.0, metavar="SECONDS", minimum=0, profile=False,
-    ),
-    Option(
-        "slow_ms", ("--slow-ms",), "Report server commands slower than this on stderr (100 with -v).",
-        kind=int, environment=("MOTORCTL_SLOW_MS",), metavar="MS", minimum=0,
-    ),
-    Option(
-        "stable_api", ("--stable-api/--no-stable-api",), "Declare Stable API v1 to the server.", kind=bool,
-        environment=("MOTORCTL_STABLE_API",), default=True,
-    ),
-    Option("verbose", ("--verbose", "-v"), "Say more on stderr.", kind=bool, default=False),
-    Option("quiet", ("--quiet", "-q"), "Only results, warnings and errors.", kind=bool, default=False),
-    Option(
-        "debug", ("--debug",), "Show the traceback of an error.", kind=bool,
-        environment=("MOTORCTL_DEBUG",), default=False,
-    ),
-    Option(
-        "log_format", ("--log-format",), "Lines on stderr: text, or one JSON object each.",
-        default="text", metavar="text|json", choices=LOG_FORMATS,
-    ),
-    Option(
-        "color", ("--color/--no-color",), "Colours; on a terminal only, unless said.", kind=bool,
-    ),
-    Option("yes", ("--yes", "-y"), "Answer yes to every question.", kind=bool, default=False, profile=False),
-)  # fmt: skip
-BY_NAME = {option.name: option for option in OPTIONS}
-
-# Options of PyMongo's client that a profile may hold in its `options` table, beside what rides in the
-# URI. They keep the driver's names; the driver checks the values.
-DRIVER_OPTIONS = frozenset(
-    """appName authMechanism authMechanismProperties authSource compressors connectTimeoutMS directConnection
-    heartbeatFrequencyMS journal loadBalanced localThresholdMS maxConnecting maxIdleTimeMS maxPoolSize
-    maxStalenessSeconds minPoolSize readConcernLevel readPreference readPreferenceTags replicaSet
-    retryReads retryWrites serverMonitoringMode serverSelectionTimeoutMS socketTimeoutMS srvMaxHosts
-    srvServiceName timeoutMS tls tlsAllowInvalidCertificates tlsAllowInvalidHostnames tlsCAFile
-    tlsCertificateKeyFile tlsCertificateKeyFilePassword tlsCRLFile tlsDisableOCSPEndpointCheck
-    tlsInsecure w waitQueueTimeoutMS wTimeoutMS zlibCompressionLevel""".split()
-)
-
-
-@dataclass(frozen=True)
-class Value:
+class Value(NamedTuple):
     """A setting and where it came from: `flag --db`, `environment MOTORCTL_DB`, `profile x`, `default`."""
 
     value: Any
@@ -142,6 +50,14 @@ class Settings:
         self.config_path = config
         self._address: Value | None = None
         self._others: list[Settings] = []
+        self._passwords: dict[Account, str] = {}
+        self._identified = self._derived = False
+        self._exposed: list[Path] = []
+        self._told: set[Path] = set()
+        if self.SECRET_OPTIONS & options.keys() and _is_exposed(config):
+            self._exposed.append(config)
+        elif values["uri"].source.startswith("profile "):
+            self._note_exposed(config, str(values["uri"].value or ""))
 
     def __getitem__(self, name: str) -> Any:
         return self.values[name].value
@@ -186,8 +102,31 @@ class Settings:
         `again` looks anew: a local server may have been started meanwhile. Raises ConfigurationError when the file can't be read or holds no connection string.
         """
         if self._address is None or again:
-            self._address = self._find_address()
+            self._address = self._with_password(self._find_address())
         return self._address
+
+    def identify(self, ask: Callable[[Account], str]) -> None:
+        """With `--ask-password`, have the password asked that the connection string leaves out.
+
+        Once for each user and host of this run, however many connections there are. Raises ConfigurationError
+        for a connection string without a user, or with a password: a derived one may have its own.
+        """
+        if not self["ask_password"] or self._identified:
+            return
+        from motorctl.password import account
+
+        who = account(str(self.address(again=True).value))
+        if who.user and not who.has_password:
+            self._passwords[who] = ask(who)
+            self.address(again=True)
+        elif not self._derived:
+            raise ConfigurationError(
+                f"--ask-password: the connection string {'has a password already' if who.user else 'names no user'}",
+                hint="leave --ask-password out, or take the password out of the connection string"
+                if who.user
+                else "put the user before the host: mongodb://USER@HOST/DATABASE",
+            )
+        self._identified = True
 
     def database(self) -> Value:
         """Return the database's name and its source: option, connection string, or the drivers' `test`."""
@@ -200,14 +139,19 @@ class Settings:
 
     def secrets(self) -> tuple[str, ...]:
         """Return the texts that must never be shown, as far as they are known without reading files."""
-        known = [*secrets_in(str(self["uri"] or ""))]
+        from motorctl.redaction import forms, secrets_in, secrets_of_properties
+
+        # One that stands in another's place is one, too.
+        known = [secret for name in ("uri", "uri_file", "db") for secret in secrets_in(str(self[name] or ""))]
         if self._address is not None:
             known += secrets_in(str(self._address.value))
         for name in self.SECRET_OPTIONS & self.driver_options.keys():
             value = self.driver_options[name]
-            known += map(str, value.values() if isinstance(value, dict) else [value])
+            known += forms(
+                secrets_of_properties(value) if name == "authMechanismProperties" else [str(value)]
+            )
         known += [secret for other in self._others for secret in other.secrets()]
-        return tuple(dict.fromkeys(secret for secret in known if len(secret) >= SHORTEST_SECRET))
+        return tuple(dict.fromkeys(known))
 
     def of_database(self, name: str, source: str) -> Settings:
         """Return the settings of another database of the same server; `source` is where the name stood."""
@@ -226,8 +170,7 @@ class Settings:
         What else was typed or stands in the environment keeps its precedence. Raises ConfigurationError.
         """
         source = f"profile {name}"
-        file = Value(str(self.config_path), self.values["config"].source)
-        profile, _, options = _profile(self.config_path, file, Value(name, source))
+        profile, _, options = config_file.profile(self.config_path, name, asked=True)
         values = {
             option.name: _first(option, {}, {}, profile, name)
             for option in OPTIONS
@@ -241,18 +184,49 @@ class Settings:
         other = Settings({**self.values, **values}, options, self.config_path)
         # What is printed in this run mustn't show the other's passwords either.
         self._others.append(other)
+        other._passwords, other._told, other._derived = self._passwords, self._told, True
         return other
+
+    def exposed(self) -> list[Path]:
+        """Return the files whose passwords others on this machine can read, of those read so far; each once."""
+        found = [path for path in self._exposed if path not in self._told]
+        self._told.update(found)
+        return found + [path for other in self._others for path in other.exposed()]
+
+    def _note_exposed(self, path: Path, *uris: str) -> None:
+        from motorctl.redaction import secrets_in
+
+        if path not in self._exposed and any(map(secrets_in, uris)) and _is_exposed(path):
+            self._exposed.append(path)
+
+    def _with_password(self, address: Value) -> Value:
+        """Put in the password that was typed for this connection string."""
+        if not self._passwords:
+            return address
+        from motorctl.password import account, with_password
+
+        password = self._passwords.get(account(str(address.value)))
+        if password is None:
+            return address
+        return Value(with_password(str(address.value), password), address.source)
 
     def _find_address(self) -> Value:
         uri, path = self.values["uri"], self.values["uri_file"]
         if path.value is not None:
-            return Value(_read_uri(Path(path.value).expanduser()), f"file {path.value} ({path.source})")
+            if re.match(r"mongodb(\+srv)?:/", str(path.value), re.IGNORECASE):
+                raise ConfigurationError(
+                    f"{path.source}: this is a connection string, not the name of a file",
+                    hint="--uri takes it; --uri-file takes the name of a file that holds it",
+                )
+            text = _read_uri(Path(path.value).expanduser())
+            self._note_exposed(Path(path.value).expanduser(), text)
+            return Value(text, f"file {path.value} ({path.source})")
         if uri.value is not None:
             if not _SCHEME.match(str(uri.value)):
                 # Not shown: what stands in its place may hold a password.
                 raise ConfigurationError(
                     f"{uri.source}: not a connection string",
-                    hint="it begins with mongodb:// or mongodb+srv://, as mongodb://localhost:27017",
+                    hint="it begins with mongodb:// or mongodb+srv://: mongodb://localhost:27017",
                 )
             return uri
         from motorctl.core import local
@@ -268,8 +242,9 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
     Raises ConfigurationError for a value that doesn't fit, an unknown profile or an unknown key in it.
     """
     base = {name: _first(BY_NAME[name], flags, environ, {}, "") for name in ("config", "profile")}
-    config = Path(base["config"].value or default_config_path(environ)).expanduser()
-    profile, profile_name, options = _profile(config, base["config"], base["profile"])
+    config = Path(base["config"].value or config_file.default_path(environ)).expanduser()
+    asked = any(value.value is not None for value in base.values())
+    profile, profile_name, options = config_file.profile(config, base["profile"].value, asked=asked)
     values = {option.name: _first(option, flags, environ, profile, profile_name) for option in OPTIONS}
     values.update(base)
     if values["profile"].value is None and profile_name:
@@ -282,32 +257,39 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
     return Settings(values, options, config)
 
 
-def default_config_path(environ: Mapping[str, str]) -> Path:
-    """Return `$XDG_CONFIG_HOME/motorctl/config.toml`, or the platform's place for it."""
-    if home := environ.get("XDG_CONFIG_HOME"):
-        return Path(home) / "motorctl" / "config.toml"
-    from platformdirs import user_config_dir
-
-    try:
-        # Older platformdirs leave the ~ of a user without a home standing.
-        return Path(user_config_dir("motorctl")).expanduser() / "config.toml"
-    except RuntimeError:
-        # A user without a home directory (a container, a stripped cron) has no file, and that is fine.
-        return Path(os.devnull)
-
-
 def database_in(uri: str) -> str | None:
     """Return the database that a connection string names, or None. As PyMongo reads it: `db.collection` too."""
     rest = uri.partition("://")[2].partition("?")[0].rpartition("@")[2]
     return unquote_plus(rest.partition("/")[2]).partition(".")[0] or None
 
 
+def _is_exposed(path: Path) -> bool:
+    """Tell whether others can read a file that is ours to close.
+
+    A file of another owner that we read as one of its group is how a container is given a secret.
+    """
+    if sys.platform == "win32":  # whose modes say nothing of who may read
+        return False
+    try:
+        found = path.stat()
+    except OSError:
+        return False
+    readable = stat.S_IROTH | (stat.S_IRGRP if found.st_uid == os.geteuid() else 0)
+    return stat.S_ISREG(found.st_mode) and bool(found.st_mode & readable)
+
+
 def _read_uri(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8").strip()
+        with path.open("rb") as file:
+            text = file.read(LARGEST_URI + 1).decode("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise ConfigurationError(f"cannot read the connection string from {path}: {reason}") from error
+        reason = (error.strerror or str(error)).lower() if isinstance(error, OSError) else "it is not text"
+        raise ConfigurationError(
+            f"cannot read the connection string from {path}: {reason}",
+            hint="the file of --uri-file holds a connection string and nothing else; is its path right?",
+        ) from error
+    if len(text) > LARGEST_URI:
+        raise ConfigurationError(f"{path} is larger than {LARGEST_URI >> 10} KiB: no connection string is")
     if not _SCHEME.match(text) or len(text.split()) != 1:
         raise ConfigurationError(
             f"{path} does not hold one connection string",
@@ -374,17 +356,21 @@ def _converted(option: Option, raw: Any, place: str) -> Any:
         try:
             number = option.kind(raw)
         except (TypeError, ValueError):
-            raise ConfigurationError(f"{place}: {raw!r} is not {wanted}") from None
+            hint = "such as 3" if option.kind is int else "such as 5 or 0.5"
+            raise ConfigurationError(f"{place}: {raw!r} is not {wanted}", hint=hint) from None
         low = option.minimum
         if not math.isfinite(number) or (low is not None and number < low):
             raise ConfigurationError(f"{place}: {raw} is out of range")
         return number
     if not isinstance(raw, str) or not raw:
-        raise ConfigurationError(f"{place}: {raw!r} is not a text")
+        # What stands in the place of a connection string may hold a password.
+        shown = "this" if option.name == "uri" else repr(raw)
+        raise ConfigurationError(f"{place}: {shown} is not a text")
     if option.choices and raw not in option.choices:
-        raise ConfigurationError(
-            f"{place}: {raw!r} is not one of {', '.join(option.choices)}", hint=near(raw, option.choices)
-        )
+        hint = near(raw, option.choices) or f"such as {option.flags[0]} {option.choices[0]}"
+        if option.name == "output" and {".", "/"} & set(raw):
+            hint = "it is a format, not a file: > FILE keeps what is printed, `export` has --out FILE"
+        raise ConfigurationError(f"{place}: {raw!r} is not one of {', '.join(option.choices)}", hint=hint)
     return raw
 
 
@@ -392,60 +378,3 @@ def _flag(option: Option, value: Any) -> str:
     """Return the flag as it was typed, of `--color/--no-color` the right one."""
     yes, _, no = option.flags[0].partition("/")
     return no if value is False and no else yes
-
-
-def _profile(config: Path, chosen: Value, name: Value) -> tuple[dict[str, Any], str, dict[str, Any]]:
-    """Read the profile: the one named, else the file's `default_profile`, else none.
-
-    A missing file is fine unless it or a profile was asked for.
-    """
-    asked = chosen.value is not None or name.value is not None
-    try:
-        raw = config.read_bytes()
-    except FileNotFoundError:
-        if asked:
-            raise ConfigurationError(
-                f"no configuration file at {config}",
-                hint="`motorctl config path` shows where it is looked for",
-            ) from None
-        return {}, "", {}
-    except OSError as error:
-        if not asked:
-            return {}, "", {}
-        raise ConfigurationError(f"cannot read {config}: {error.strerror}") from error
-    import tomllib
-
-    try:
-        document = tomllib.loads(raw.decode())
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{config}: not UTF-8 text (byte {error.start + 1})") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{config}: {error}") from error
-    _only(document, ("default_profile", "profiles"), str(config))
-    profiles = document.get("profiles", {})
-    wanted = name.value or document.get("default_profile")
-    if wanted is None:
-        return {}, "", {}
-    if not isinstance(profiles, dict) or not isinstance(wanted, str) or wanted not in profiles:
-        known = ", ".join(profiles) if isinstance(profiles, dict) and profiles else "none"
-        raise ConfigurationError(f"{config} has no profile {wanted!r}", hint=f"it has: {known}")
-    if not isinstance(profiles[wanted], dict):
-        raise ConfigurationError(f"{config}: profile {wanted!r} is not a table", hint=f"[profiles.{wanted}]")
-    profile = dict(profiles[wanted])
-    options = profile.pop("options", {})
-    place = f"{config}: profile {wanted!r}"
-    _only(profile, [o.name for o in OPTIONS if o.profile], place)
-    if not isinstance(options, dict):
-        raise ConfigurationError(f"{place}: options is not a table")
-    _only(options, DRIVER_OPTIONS, f"{place}: options")
-    return profile, wanted, options
-
-
-def _only(table: Mapping[str, Any], allowed: Iterable[str], place: str) -> None:
-    allowed = list(allowed)
-    for key in table:
-        if key not in allowed:
-            raise ConfigurationError(
-                f"{place}: unknown key {key!r}",
-                hint=near(key, allowed) or f"known are: {', '.join(sorted(allowed))}",
-            )

@@ -67,7 +67,7 @@ def run(
 
 def test_ping_does_not_wait_for_the_drivers_threads(motorctl: Runner) -> None:
     """PyMongo joins its monitors at exit, which costs half a second and more: ping must not pay that."""
-    imports = "import asyncio, typer, motor.motor_asyncio, pydantic, motorctl.cli, motorctl.core.ping"
+    imports = "import asyncio, typer, motor.motor_asyncio, motorctl.cli, motorctl.core.ping"
 
     def imported() -> None:
         subprocess.run([sys.executable, "-c", imports], check=True)

@@ -16,9 +16,9 @@ from ruamel.yaml import YAML
 
 from motorctl.commands.records import PAGE_SIZE, window
 from motorctl.core import records
-from motorctl.core.records import EMAIL_PATTERN, Noun, Query
-from motorctl.core.students import STUDENTS
-from motorctl.core.users import USERS
+from motorctl.core.fields import EMAIL_PATTERN
+from motorctl.core.nouns import STUDENTS, USERS, Noun
+from motorctl.core.records import Query
 from motorctl.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from motorctl.app import App
     from motorctl.client import Database
     from motorctl.core.schema.builds import Build
-    from motorctl.diagnostics import Progress
+    from motorctl.progress import Progress
 
 INTERVAL = 1.0
 """Seconds between two looks at the server."""

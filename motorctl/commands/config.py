@@ -25,9 +25,10 @@ def show(ctx: typer.Context) -> None:
       motorctl config show
       motorctl config show --uri mongodb://ada:secret@db.example.com/shop -o json
     """
+    from motorctl.global_options import OPTIONS
     from motorctl.output import Column
     from motorctl.redaction import REDACTED, redact
-    from motorctl.settings import OPTIONS, Value
+    from motorctl.settings import Value
 
     app: App = ctx.obj
     settings = app.settings

@@ -23,7 +23,12 @@ def ping(
         int, typer.Option("--count", "-n", min=1, metavar="N", help="How many round trips.")
     ] = 5,
     until: Annotated[
-        str, typer.Option(metavar="LEVEL", help="Fail unless it is reachable, auth, primary or transactions.")
+        str,
+        typer.Option(
+            metavar="LEVEL",
+            help="Fail unless it is reachable, auth, primary or transactions.",
+            autocompletion=lambda: list(LEVELS),
+        ),
     ] = "reachable",
 ) -> None:
     """Ask a server whether it is there, what it is, and how long it takes to answer.
@@ -52,11 +57,13 @@ def ping(
 
 
 async def _ping(app: App, count: int, until: str) -> dict[str, Any]:
+    from dataclasses import asdict
+
     from motorctl.core import ping
 
     async with app.connect(ready=lambda db: _require(db, until)) as db:
         report = await ping.look(db, count)
-        return report.model_dump()
+        return asdict(report)
 
 
 async def _require(db: Any, until: str) -> None:

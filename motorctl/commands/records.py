@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from motorctl.commands import records_help as texts
 from motorctl.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from motorctl.app import App
-    from motorctl.core.records import Noun, Query
+    from motorctl.core.nouns import Noun
+    from motorctl.core.records import Query
 
 PAGE_SIZE = 20
 
@@ -41,10 +43,10 @@ def add_verbs(
     """Add get, list, delete and count to a noun's group.
 
     `noun` is a function, so that the models are imported when a verb runs and not for `--help`;
-    `columns` are the fields of a table, numbers marked with a leading `>`.
+    `columns` are the fields of a table: `>` marks numbers, each `?` what a narrow terminal goes without sooner.
     """
 
-    @group.command("get", help=_text(GET, name, example))
+    @group.command("get", help=texts.of(texts.GET, name, example))
     def get(ctx: typer.Context, id: IdArgument, fields: FieldsOption = None) -> None:
         from motorctl import arguments
         from motorctl.core import records
@@ -54,7 +56,7 @@ def add_verbs(
         records.object_id(id)
         app.output.emit(app.run(_connected(app, records.get, noun(), id, wanted, again=True)))
 
-    @group.command("list", help=_text(LIST, name, example))
+    @group.command("list", help=texts.of(texts.LIST, name, example))
     def list_(
         ctx: typer.Context,
         filter: FilterOption = None,
@@ -87,7 +89,7 @@ def add_verbs(
         next_page = None if limit is not None or all else (page or 1) + 1
         app.run(_list(app, noun(), query, query.fields or columns, next_page))
 
-    @group.command("count", help=_text(COUNT, name, example))
+    @group.command("count", help=texts.of(texts.COUNT, name, example))
     def count(ctx: typer.Context, filter: FilterOption = None) -> None:
         from motorctl import arguments
         from motorctl.core import records
@@ -100,7 +102,7 @@ def add_verbs(
         else:
             app.output.emit({"count": found})
 
-    @group.command("delete", help=_text(DELETE, name, example))
+    @group.command("delete", help=texts.of(texts.DELETE, name, example))
     def delete(
         ctx: typer.Context,
         id: Annotated[str | None, typer.Argument(metavar="[ID]", help="24 hexadecimal digits.")] = None,
@@ -115,11 +117,12 @@ def add_verbs(
             raise UsageError("give one ID, or --filter to delete many")
         if id is not None:
             records.object_id(id)
-            operation = records.get if dry_run else records.delete
-            app.output.emit(app.run(_connected(app, operation, noun(), id)))
+            row = app.run(_connected(app, records.get if dry_run else records.delete, noun(), id))
+            _emit(app, noun(), row, None if dry_run else "deleted")
             return
-        chosen = arguments.document(app, filter, "--filter")
-        app.output.emit(app.run(_delete_many(app, noun(), chosen, dry_run=dry_run)))
+        app.run(_delete_many(app, noun(), arguments.document(app, filter, "--filter"), dry_run=dry_run))
+        if dry_run:
+            app.diagnostics.dry_run()
 
 
 def create(app: App, noun: Noun, options: dict[str, Any], json: str | None, *, dry_run: bool) -> None:
@@ -128,9 +131,9 @@ def create(app: App, noun: Noun, options: dict[str, Any], json: str | None, *, d
 
     document = records.new(noun, _fields(app, options, json))
     if dry_run:
-        app.output.emit({key: value for key, value in document.items() if key != "_id"})
+        _emit(app, noun, {key: value for key, value in document.items() if key != "_id"}, None)
         return
-    app.output.emit(app.run(_connected(app, records.create, noun, document, again=True)))
+    _emit(app, noun, app.run(_connected(app, records.create, noun, document, again=True)), "created")
 
 
 def update(
@@ -142,9 +145,9 @@ def update(
     records.object_id(id)
     changes = records.changes(noun, _fields(app, options, json))
     if dry_run:
-        app.output.emit(app.run(_connected(app, records.preview, noun, id, changes)))
+        _emit(app, noun, app.run(_connected(app, records.preview, noun, id, changes)), None)
         return
-    app.output.emit(app.run(_connected(app, records.update, noun, id, changes, again=True)))
+    _emit(app, noun, app.run(_connected(app, records.update, noun, id, changes, again=True)), "changed")
 
 
 def upsert(app: App, noun: Noun, options: dict[str, Any], json: str | None, *, dry_run: bool) -> None:
@@ -155,7 +158,16 @@ def upsert(app: App, noun: Noun, options: dict[str, Any], json: str | None, *, d
     if not changes.get(noun.key):
         raise UsageError(f"upsert needs --{noun.key}: it says which {noun.name} is meant")
     operation = records.preview_upsert if dry_run else records.upsert
-    app.output.emit(app.run(_connected(app, operation, noun, changes, again=True)))
+    row = app.run(_connected(app, operation, noun, changes, again=True))
+    _emit(app, noun, row, None if dry_run else "as it should be")
+
+
+def _emit(app: App, noun: Noun, row: dict[str, Any], done: str | None) -> None:
+    """Show a record that is `done` now, or what it would be."""
+    with app.output.after(done and f"{noun.name} {row['id']} is {done}", f"motorctl {noun.collection} list"):
+        app.output.emit(row)
+    if done is None:
+        app.diagnostics.dry_run()
 
 
 def window(
@@ -165,7 +177,9 @@ def window(
     by_page = page is not None or page_size is not None
     by_limit = limit is not None or skip is not None
     if by_page + by_limit + all > 1 and not (all and skip is not None and limit is None and not by_page):
-        raise UsageError("choose one: --limit/--skip, --page/--page-size, or --all")
+        raise UsageError(
+            "--limit/--skip, --page/--page-size and --all exclude each other", hint="choose one of the three"
+        )
     if all:
         return skip or 0, 0
     if by_page:
@@ -191,58 +205,20 @@ async def _list(app: App, noun: Noun, query: Query, columns: Sequence[str], next
     from motorctl.core import records
     from motorctl.output import Column
 
-    table = [Column(name.removeprefix(">"), right=name.startswith(">")) for name in columns]
+    table = [Column(name.strip(">?"), right=name.startswith(">"), spare=name.count("?")) for name in columns]
     async with app.connect() as db:
         count = await app.output.stream(app.rows(records.find, db, noun, query), table)
     if next_page and count == query.limit and app.output.terminal:
         app.diagnostics.info(f"--page {next_page} shows the next ones, --all shows all")
 
 
-async def _delete_many(app: App, noun: Noun, chosen: dict[str, Any], *, dry_run: bool) -> dict[str, Any]:
+async def _delete_many(app: App, noun: Noun, chosen: dict[str, Any], *, dry_run: bool) -> None:
     from motorctl.core import records
 
+    gone = 0
     async with app.connect() as db:
         found = await records.count(db, noun, chosen)
-        if dry_run:
-            return {"would_delete": found}
-        if not app.diagnostics.confirm(f"delete {found} of {noun.collection}?"):
-            return {"deleted": 0}
-        return {"deleted": await records.delete_many(db, noun, chosen)}
-
-
-def _text(template: str, name: str, example: str) -> str:
-    return template.format(name=name, names=f"{name}s", example=example)
-
-
-GET = """Show one {name}.
-
-Exit code 5 if there is none with this id.
-
-Example:
-  motorctl {names} get {example}
-  motorctl {names} get {example} --fields email
-"""
-LIST = """List {names}: a page, or all of them.
-
-Without an option the first page. --all streams: memory stays flat whatever the number.
-
-Example:
-  motorctl {names} list
-  motorctl {names} list --page 2 --page-size 50
-  motorctl {names} list --filter '{{"email": {{"$regex": "@example.com$"}}}}' --sort name
-  motorctl {names} list --all -o ndjson
-"""
-COUNT = """Count {names}.
-
-Example:
-  motorctl {names} count
-  motorctl {names} count --filter '{{"name": "Ada"}}' -o json
-"""
-DELETE = """Delete one {name} by id, or many by --filter.
-
-One is shown as it was. Many are counted first; then it asks, and needs --yes where nobody can be asked.
-
-Example:
-  motorctl {names} delete {example}
-  motorctl {names} delete --filter '{{"email": {{"$regex": "@example.org$"}}}}' --yes
-"""
+        if not dry_run and app.diagnostics.confirm(f"delete {found} of {noun.collection}?"):
+            gone = await records.delete_many(db, noun, chosen)
+    with app.output.after(f"deleted: {gone}" if gone else None, f"motorctl {noun.collection} count"):
+        app.output.emit({"would_delete": found} if dry_run else {"deleted": gone})

@@ -10,7 +10,7 @@ from motorctl.commands import records
 from motorctl.commands.records import DryRunOption, IdArgument, JsonOption
 
 if TYPE_CHECKING:
-    from motorctl.core.records import Noun
+    from motorctl.core.nouns import Noun
 
 group = typer.Typer(help="Create, look at and change students: name, e-mail, course, gpa (0.0 to 4.0).")
 
@@ -21,7 +21,7 @@ Gpa = Annotated[float | None, typer.Option(metavar="0.0..4.0", help="Grade point
 
 
 def _noun() -> Noun:
-    from motorctl.core.students import STUDENTS
+    from motorctl.core.nouns import STUDENTS
 
     return STUDENTS
 
@@ -62,7 +62,8 @@ def update(
 ) -> None:
     """Change the fields given, and show the student after.
 
-    With no field given it shows the student as it is.
+    Writes these fields and no others; with none given it shows the student as it is. Exit code 5 if there
+    is none with this id; 6 if another one has the e-mail (with the unique index).
 
     Example:
       motorctl students update 64b7f0c2a1b2c3d4e5f60718 --gpa 3.7
@@ -93,5 +94,5 @@ def upsert(
 
 
 records.add_verbs(
-    group, "student", "64b7f0c2a1b2c3d4e5f60718", _noun, columns=("id", "name", "email", "course", ">gpa")
+    group, "student", "64b7f0c2a1b2c3d4e5f60718", _noun, columns=("id", "name", "email", "course?", ">gpa")
 )

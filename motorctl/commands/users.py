@@ -10,7 +10,7 @@ from motorctl.commands import records
 from motorctl.commands.records import DryRunOption, IdArgument, JsonOption
 
 if TYPE_CHECKING:
-    from motorctl.core.records import Noun
+    from motorctl.core.nouns import Noun
 
 group = typer.Typer(help="Create, look at and change users: name, e-mail, bio, active, last login.")
 
@@ -24,7 +24,7 @@ LastLogin = Annotated[str | None, typer.Option(metavar="DATE", help="ISO 8601; U
 
 
 def _noun() -> Noun:
-    from motorctl.core.users import USERS
+    from motorctl.core.nouns import USERS
 
     return USERS
 
@@ -67,7 +67,9 @@ def update(
 ) -> None:
     """Change the fields given and `updated_at` with them, and show the user after.
 
-    With no field given it shows the user as it is. A null in --json removes an optional field.
+    Writes these fields and no others; with none given it shows the user as it is. A null in --json removes
+    an optional field. Exit code 5 if there is none with this id; 6 if another one has the e-mail (with the
+    unique index).
 
     Example:
       motorctl users update 64b7f0c2a1b2c3d4e5f60718 --inactive
@@ -101,5 +103,9 @@ def upsert(
 
 
 records.add_verbs(
-    group, "user", "64b7f0c2a1b2c3d4e5f60718", _noun, columns=("id", "name", "email", "active", "created_at")
+    group,
+    "user",
+    "64b7f0c2a1b2c3d4e5f60718",
+    _noun,
+    columns=("id", "name", "email", "active?", "created_at??"),
 )

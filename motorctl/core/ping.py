@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import statistics
 import time
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, cast
 
-from pydantic import BaseModel
 from pymongo.errors import OperationFailure
 from pymongo.read_preferences import Nearest
 
@@ -35,7 +35,8 @@ class Level(IntEnum):
     """It has transactions: a replica set or a sharded cluster with a primary."""
 
 
-class Latency(BaseModel):
+@dataclass(frozen=True)
+class Latency:
     """Round-trip times of `ping` in milliseconds."""
 
     min: float
@@ -44,7 +45,8 @@ class Latency(BaseModel):
     samples: int
 
 
-class Report(BaseModel):
+@dataclass(frozen=True)
+class Report:
     """What `ping` says of a server."""
 
     ok: bool

@@ -1,20 +1,16 @@
 """What students and users share: documents of a known model in a collection of their own.
 
 Owns create, get, find, update, upsert, delete and count for any such noun, and how a document is shown
-(`_id` as `id`, a string). What a student or a user is, its own module says.
+(`_id` as `id`, a string). What a student or a user is, its own module says; only what writes loads it.
 """
 
 from __future__ import annotations
 
-import copy
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from bson import ObjectId
-from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
@@ -25,58 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from motorctl.client import Database
-
-EMAIL_PATTERN = r"^[^@\s]+@[^@\s]+\.[^@\s]+$"
-"""The rule that the server's validators hold too; the model asks for an address of RFC 5322 besides."""
-
-# The library's documented way to accept addresses inside a company, as ada@shop.local.
-SPECIAL_USE_DOMAIN_NAMES.clear()
-
-
-def _email(value: str) -> str:
-    """Check an e-mail address and return it as it was typed: what is stored is what is looked for.
-
-    A host inside a company (`.local`, `.test`) is one here, and nothing is asked of the DNS.
-    """
-    if not re.match(EMAIL_PATTERN, value):
-        raise ValueError("must be something@something.something")
-    try:
-        validate_email(value, check_deliverability=False)
-    except EmailNotValidError as error:
-        raise ValueError(str(error).rstrip(".")) from error
-    return value
-
-
-def _stored_date(value: datetime) -> datetime:
-    """Return the date that comes back from the server: UTC, whole milliseconds; without a zone it is UTC."""
-    value = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-    return value.replace(microsecond=value.microsecond // 1000 * 1000)
-
-
-Email = Annotated[str, AfterValidator(_email), Field(json_schema_extra={"pattern": EMAIL_PATTERN})]
-Date = Annotated[datetime, AfterValidator(_stored_date)]
-Name = Annotated[str, Field(min_length=1)]
-
-
-class Model(BaseModel):
-    """A document's fields as this program writes them; an unknown field is an error."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-@dataclass(frozen=True)
-class Noun:
-    """A kind of record: its collection, its model, the field that names one, the order of a list."""
-
-    name: str
-    collection: str
-    model: type[Model]
-    key: str
-    sort: tuple[tuple[str, int], ...]
-    created: str | None = None
-    """The date that is set once, on insert."""
-    updated: str | None = None
-    """The date that is set on each change."""
+    from motorctl.core.fields import Model
+    from motorctl.core.nouns import Noun
 
 
 @dataclass(frozen=True)
@@ -92,7 +38,7 @@ class Query:
 
 def new(noun: Noun, fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the document that `create` would insert, with its id. Raises UsageError (2) for a bad field."""
-    document = _checked(noun, noun.model, fields)
+    document = _checked(noun, noun.model, fields).model_dump(exclude_none=True)
     if noun.created:
         document.setdefault(noun.created, now())
     return {"_id": ObjectId(), **document}
@@ -136,8 +82,13 @@ async def count(db: Database, noun: Noun, filter: Mapping[str, Any]) -> int:
 
 
 def changes(noun: Noun, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the checked fields of an update: only those given; None asks for a field's removal."""
-    return _checked(noun, partial(noun.model), fields)
+    """Return the checked fields of an update: only those given; None asks for a field's removal.
+
+    Raises UsageError (2) that names each bad field.
+    """
+    from motorctl.core.fields import partial
+
+    return _checked(noun, partial(noun.model), fields).model_dump(exclude_unset=True)
 
 
 async def update(db: Database, noun: Noun, id: str, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -280,22 +231,20 @@ def projection(fields: Sequence[str]) -> dict[str, int] | None:
 
 
 def now() -> datetime:
-    return _stored_date(datetime.now(UTC))
+    """Return this moment as the server keeps it: UTC, whole milliseconds."""
+    from motorctl.core.fields import stored_date
+
+    return stored_date(datetime.now(UTC))
 
 
-def partial(model: type[Model]) -> type[Model]:
-    """Return the model of a change: each field may be left out, and one that is optional may be null."""
-    fields: dict[str, Any] = {}
-    for name, field in model.model_fields.items():
-        loose = copy.copy(field)
-        loose.default, loose.default_factory = None, None
-        fields[name] = (field.annotation, loose)
-    return create_model(f"{model.__name__}Changes", __base__=Model, **fields)
+def _checked(noun: Noun, model: type[Model], fields: Mapping[str, Any]) -> Model:
+    """Check fields against a noun's model, or the model of its changes. Raises UsageError (2) that names each bad field."""
+    from pydantic import ValidationError
 
+    from motorctl.core.fields import problem
 
-def _checked(noun: Noun, model: type[Model], fields: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        checked = model.model_validate(dict(fields))
+        return model.model_validate(dict(fields))
     except ValidationError as error:
         problems = [problem(e) for e in error.errors(include_url=False)]
         raise UsageError(
@@ -303,21 +252,6 @@ def _checked(noun: Noun, model: type[Model], fields: Mapping[str, Any]) -> dict[
             hint=f"fields: {', '.join(noun.model.model_fields)}",
             problems=problems,
         ) from error
-    dumped = checked.model_dump(exclude_unset=model is not noun.model)
-    return {k: v for k, v in dumped.items() if v is not None} if model is noun.model else dumped
-
-
-def problem(error: Mapping[str, Any]) -> dict[str, str]:
-    field = ".".join(map(str, error["loc"])) or "document"
-    reason = str(error["msg"]).removeprefix("Value error, ")
-    reason = {"Field required": "is missing", "Extra inputs are not permitted": "is not a field"}.get(
-        reason, reason
-    )
-    reason = reason.replace("Input should be", "must be")
-    given = error.get("input")
-    if error["type"] not in ("missing", "extra_forbidden") and isinstance(given, (str, int, float)):
-        reason += f" (given {given!r})"
-    return {"field": field, "reason": reason}
 
 
 def _absent(noun: Noun, id: str) -> NotFoundError:

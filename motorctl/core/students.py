@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from motorctl.core.records import Email, Model, Name, Noun
+from motorctl.core.fields import Email, Model, Name
 
 GPA_MAX = 4.0
 
@@ -18,6 +18,3 @@ class Student(Model):
     email: Email
     course: Name
     gpa: Annotated[float, Field(strict=True, ge=0.0, le=GPA_MAX, allow_inf_nan=False)]
-
-
-STUDENTS = Noun(name="student", collection="students", model=Student, key="email", sort=(("_id", 1),))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from motorctl.core.records import Date, Email, Model, Name, Noun
+from motorctl.core.fields import Date, Email, Model, Name
 
 
 class User(Model):
@@ -19,14 +19,3 @@ class User(Model):
     created_at: Date | None = None
     updated_at: Date | None = None
     last_login: Date | None = None
-
-
-USERS = Noun(
-    name="user",
-    collection="users",
-    model=User,
-    key="email",
-    sort=(("created_at", -1), ("_id", -1)),
-    created="created_at",
-    updated="updated_at",
-)

@@ -1,19 +1,24 @@
 """How long the program takes to start, as multiples of a bare interpreter, and where a ping's time goes.
 
-python tests/benchmarks/startup.py [--runs 15]
+python tests/benchmarks/startup.py [--runs 15] [--mongosh PATH] [--imports]
+
+A record is read beside a script of ten lines that does the same with Motor, `ping` beside mongosh where its PATH is
+given. `--imports` prints what each package costs instead, and why it is there.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
 import time
 from functools import partial
 
-from measure import environment, machine, medians, motorctl, say, seconds, server, table
+from measure import environment, machine, medians, motorctl, peak_memory, say, seconds, server, table
+from pymongo import MongoClient
 
 BARE = "python -c pass"
 COMMANDS = {
@@ -22,6 +27,20 @@ COMMANDS = {
     "motorctl students --help": ("students", "--help"),
     "motorctl ping": ("ping",),
 }
+COMPLETION = ("__complete", "bash", " \t\n")
+SCRIPT = "ten lines of Motor"
+# What a user would write instead of `students get ID -o json`.
+TEN_LINES = """
+import asyncio, json, os, sys
+from bson import ObjectId
+from motor.motor_asyncio import AsyncIOMotorClient
+async def main():
+    client = AsyncIOMotorClient(os.environ["MOTORCTL_URI"])
+    student = await client[os.environ["MOTORCTL_DB"]].students.find_one({"_id": ObjectId(sys.argv[1])})
+    print(json.dumps({"id": str(student.pop("_id")), **student}, indent=2))
+    client.close()
+asyncio.run(main())
+"""
 
 # Runs the program's own main() with the time written down as it passes three places: the interpreter is
 # up, the modules are loaded, main() is about to leave. The modules come from an earlier run of the same,
@@ -49,19 +68,62 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--runs", type=int, default=15, help="runs of each command (15)")
-    runs: int = parser.parse_args().runs
+    parser.add_argument("--mongosh", metavar="PATH", help="the mongosh that ping is measured beside")
+    parser.add_argument("--imports", action="store_true", help="what each package costs, from -X importtime")
+    asked = parser.parse_args()
+    runs: int = asked.runs
+    # Where bytecode isn't kept, each run would compile the program anew: no user's does.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     with server() as uri:
         env = environment(uri, "benchmark")
+        say(machine())
+        if asked.imports:
+            say(imports(env, runs))
+            return
         contestants = {BARE: partial(seconds, [sys.executable, "-c", "pass"], env)}
         for title, arguments in COMMANDS.items():
             contestants[title] = partial(seconds, motorctl(*arguments), env)
-        say(machine())
-        medians(contestants, 1)  # caches are warm, bytecode is written
-        found = medians(contestants, runs)
-        parts = ping_parts(env, runs)
+        completing = {**env, "_MOTORCTL_LINE": "motorctl students list --"}
+        contestants["completion of a line"] = partial(seconds, motorctl(*COMPLETION), completing)
+        with MongoClient[dict[str, object]](uri) as client:
+            made = client["benchmark"].students.insert_one({"name": "Ada", "email": "ada@example.com"})
+            one = str(made.inserted_id)
+            get = motorctl("students", "get", one, "-o", "json")
+            contestants[SCRIPT] = partial(seconds, [sys.executable, "-c", TEN_LINES, one], env)
+            contestants["motorctl students get"] = partial(seconds, get, env)
+            if asked.mongosh:
+                shell = [asked.mongosh, "--quiet", "--eval", "db.runCommand({ping: 1})", uri]
+                contestants["mongosh"] = partial(seconds, shell, env)
+            medians(contestants, 1)  # caches are warm, bytecode is written
+            found = medians(contestants, runs)
+            memory = peak_memory(motorctl("ping"), env)
+            parts = ping_parts(env, runs)
+            client.drop_database("benchmark")
     rows = [[title, f"{took * 1000:.1f} ms", f"{took / found[BARE]:.1f}"] for title, took in found.items()]
     say(table([f"median of {runs}", "whole process", "times bare Python"], rows))
     say("ping: " + ", ".join(f"{part} {took * 1000:.1f} ms" for part, took in parts.items()))
+    say(f"ping: {memory / 2**20:.0f} MiB at most")
+    say(f"students get / {SCRIPT}: {found['motorctl students get'] / found[SCRIPT]:.2f}")
+    if asked.mongosh:
+        say(f"ping / mongosh: {found['motorctl ping'] / found['mongosh']:.2f}")
+
+
+def imports(env: dict[str, str], runs: int) -> str:
+    """Return the table of what `--help` and `ping` import: modules, least milliseconds of `runs`, the reason."""
+    import loading
+
+    groups = [loading.grouped(loading.times(words, env, runs)) for words in (("--help",), ("ping",))]
+    own = {
+        "motorctl": "the program",
+        "asyncio": "the event loop",
+        "Python's own": "typing, inspect, re, ssl, ...",
+    }
+    rows = []
+    for name in groups[1]:
+        cells = [f"{group[name][0]}, {group[name][1]:.1f} ms" if name in group else "" for group in groups]
+        rows.append([name, *cells, own.get(name) or loading.WHY[name]])
+    totals = [f"{sum(took for _, took in group.values()):.1f} ms" for group in groups]
+    return table(["package", "--help", "ping", "why"], [*rows, ["all", *totals, ""]])
 
 
 def ping_parts(env: dict[str, str], runs: int) -> dict[str, float]:

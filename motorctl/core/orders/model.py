@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from bson import Decimal128, ObjectId
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from motorctl.core.records import Date, Model
+from motorctl.core.fields import Date, Model
 
 __all__ = ["Order", "OrderLine"]
 

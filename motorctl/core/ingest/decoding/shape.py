@@ -47,6 +47,9 @@ def parse_renames(text: str) -> tuple[tuple[str, str], ...]:
     return tuple(pairs)
 
 
+_OF_A_REFERENCE = ("$id", "$ref", "$db")
+
+
 def check(plan: Plan) -> None:
     """Raise `UsageError` for a plan that no record can follow."""
     if plan.model is not None and plan.model not in MODELS:
@@ -56,6 +59,15 @@ def check(plan: Plan) -> None:
     for old, new in plan.rename:
         if old.startswith(f"{new}.") and new not in moved:
             raise UsageError(f"--rename: {old!r} can't become {new!r}, which it is within")
+    for name in plan.key:
+        first, *inner = name.split(".")
+        # In a query it would be an operator, and the records its operands: `$expr` and `$comment` find everything.
+        if first.startswith("$") or any(
+            part.startswith("$") and part not in _OF_A_REFERENCE for part in inner
+        ):
+            raise UsageError(
+                f"--key: {name} would be an operator and not a field", hint="another name by --rename '$a=a'"
+            )
 
 
 def check_names(header: Sequence[str], plan: Plan) -> None:
@@ -231,7 +243,7 @@ def _model(name: str) -> type[BaseModel]:
 def _validate(document: Mapping[str, Any], name: str) -> None:
     from pydantic import ValidationError
 
-    from motorctl.core.records import problem
+    from motorctl.core.fields import problem
 
     fields = {field: _as_python(value) for field, value in document.items() if field != "_id"}
     try:
