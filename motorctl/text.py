@@ -13,7 +13,7 @@ _C0 = "\x00-\x09\x0b-\x1f"
 # DEL and C1; bidirectional marks, embeddings, overrides and isolates (Unicode TR 9; CVE-2021-42574); line and
 # paragraph separators; zero-width space, word joiner, byte order mark; tags; lone surrogates. The
 # joiners U+200C and U+200D stay: Persian, Indic scripts and emoji are written with them.
-_OTHERS = "\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f"
+_OTHERS = "\x7f-\x9f\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f"
 _ONE_LINE = re.compile(f"[{_C0}{_LINE_FEED}{_OTHERS}]")
 _LINES = re.compile(f"[{_C0}{_OTHERS}]")
 _IN_JSON = re.compile(f"[{_OTHERS}]")

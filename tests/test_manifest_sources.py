@@ -78,7 +78,7 @@ def test_an_error_names_the_file_that_is_wrong(tmp_path: Path) -> None:
         (b"collections:\n  a: \xff", ":2:6: this is no text: byte 19 is not UTF-8"),
         ("collections: {}".encode("utf-16"), ":1:1: this is no text: byte 1 is not UTF-8"),
         (b"a: 1\n\nb: \x00", ":3:4: unacceptable character #x0000"),
-        (b"x" * (16 * 1024 * 1024 + 1), " is larger than 16 MiB: that is no schema"),
+        (b"x" * (2 * 1024 * 1024 + 1), " is larger than 2 MiB: that is no schema"),
     ],
 )
 def test_bytes_that_are_no_manifest(tmp_path: Path, content: bytes, message: str) -> None:

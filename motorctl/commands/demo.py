@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from motorctl.errors import ExitCode, MotorctlError
-from motorctl.settings import OPTIONS
+from motorctl.global_options import BY_NAME, OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -125,7 +125,10 @@ async def _database(app: App, scratch: Path, *, keep: bool) -> AsyncIterator[dic
     goes with it unless it is kept.
     """
     from motorctl.core import local
+    from motorctl.core.private import opener
 
+    if app.settings.address().source != "default":
+        app.identify()
     address = app.settings.address()
     environment = _environment(app)
     own_server = address.source == "default"
@@ -137,14 +140,21 @@ async def _database(app: App, scratch: Path, *, keep: bool) -> AsyncIterator[dic
         uri = state.uri if state else None
     else:
         uri = None
-        environment["MOTORCTL_URI"] = str(address.value)
+        # A child's variables can be looked at in /proc; the folder is ours alone, and goes with the tour.
+        with open(scratch / "uri", "w", encoding="utf-8", opener=opener) as file:  # noqa: ASYNC230
+            file.write(str(address.value))
+        for name in BY_NAME["uri"].environment:
+            environment.pop(name, None)
+        environment["MOTORCTL_URI_FILE"] = str(scratch / "uri")
     try:
         async with app.connect(uri=uri) as db:
             if await db.client.get_database(DATABASE).list_collection_names():
                 if not own_server and not app.diagnostics.confirm(
                     f"drop the database {DATABASE} that is there?"
                 ):
-                    raise MotorctlError(f"there is a database {DATABASE} already")
+                    raise MotorctlError(
+                        f"there is a database {DATABASE} already", hint="`motorctl demo --yes` drops it first"
+                    )
                 await db.client.drop_database(DATABASE)
         try:
             yield environment

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from motorctl.core.private import environment, opener
 from motorctl.errors import MotorctlError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -97,7 +98,13 @@ def probe(path: Path, source: str) -> Mongod:
     """Run `mongod --version` (20 ms) and return what it is; raise MotorctlError saying why it can't run."""
     try:
         done = subprocess.run(  # noqa: S603 - the user's own choice of program
-            [path, "--version"], capture_output=True, text=True, errors="replace", timeout=30, check=False
+            [path, "--version"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=30,
+            check=False,
+            env=environment(),
         )
     except subprocess.TimeoutExpired as error:
         raise MotorctlError(f"{path} --version gave no answer in 30 s", hint=_origin(source)) from error
@@ -142,19 +149,20 @@ def spawn(arguments: Sequence[str], log_path: Path) -> subprocess.Popen[bytes]:
     """Start a mongod that outlives this process and its terminal.
 
     What it says before it opens its log goes into the log too. The working directory is the log's, so
-    that the user's is not kept busy.
+    that the user's is not kept busy. The log is its owner's alone: slow operations stand in it with their values.
     """
     if sys.platform == "win32":
         flags = subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP
     else:
         flags = 0
-    with log_path.open("ab") as log:
+    with open(log_path, "ab", opener=opener) as log:
         return subprocess.Popen(  # noqa: S603 - found by find_mongod
             arguments,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             cwd=log_path.parent,
+            env=environment(),
             start_new_session=True,
             creationflags=flags,
         )
@@ -248,8 +256,9 @@ def process_identity(pid: int) -> str | None:
 def _ps_identity(pid: int) -> str | None:
     try:
         done = subprocess.run(  # noqa: S603
-            ["ps", "-o", "stat=,lstart=", "-p", str(pid)],  # noqa: S607
-            capture_output=True, text=True, check=False, timeout=5, env={**os.environ, "LC_ALL": "C", "TZ": "UTC"},
+            # Two options: what stands behind an `=` is the column's title, up to the word's end, but on Linux.
+            ["ps", "-o", "stat=", "-o", "lstart=", "-p", str(pid)],  # noqa: S607
+            capture_output=True, text=True, check=False, timeout=5, env={**environment(), "LC_ALL": "C", "TZ": "UTC"},
         )  # fmt: skip
         state, _, started = done.stdout.strip().partition(" ")
         if done.returncode == 0 and started:
@@ -293,7 +302,7 @@ def _named(name: str, source: str) -> Path:
         raise UsageError(f"{name} is a directory, not a mongod", hint=_origin(source))
     if path.exists():
         return path.absolute()
-    if os.sep not in name and (found := shutil.which(name)):
+    if path.name == name and (found := shutil.which(name)):
         return Path(found).absolute()
     raise UsageError(f"there is no mongod at {name}", hint=_origin(source))
 

@@ -24,6 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
+from motorctl.core.private import environment
 from motorctl.errors import MotorctlError
 
 if TYPE_CHECKING:
@@ -42,12 +43,14 @@ _PIPE_BYTES = 1024 * 1024
 _GC_THRESHOLD = 500_000
 _LAST_SECONDS = 2.0
 _START = "import sys; sys.path[:] = sys.argv[1:]; from motorctl.core.workers import serve; serve()"
-_OURS = ("MOTORCTL_", "MONGODB_")
 
 
 def default_count() -> int:
     """How many workers this machine has room for: one a processor, at most 4; with one processor, none."""
-    processors = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    if sys.platform == "linux":
+        processors = len(os.sched_getaffinity(0))
+    else:
+        processors = os.cpu_count() or 1
     return min(processors, MOST) if processors > 1 else 0
 
 
@@ -85,13 +88,12 @@ class Workers:
 
     def start(self) -> None:
         """Start the processes; they are ready some 50 ms later, and calls wait for them."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
         for _ in range(self.count):
             process = subprocess.Popen(  # noqa: S603  # this interpreter, and no word of a user's
                 [sys.executable, "-c", _START, *sys.path],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                env=environment,
+                env=environment(),
                 # Ctrl-C in a terminal is for the parent, which ends its workers in its own time.
                 **_own_group(),
             )
@@ -138,11 +140,9 @@ def _own_group() -> dict[str, Any]:
 
 
 def _widen(*pipes: BinaryIO | Any) -> None:
-    try:
+    if sys.platform == "linux":
         import fcntl
-    except ImportError:
-        return
-    if hasattr(fcntl, "F_SETPIPE_SZ"):
+
         for pipe in pipes:
             # Refused where a user's pipes hold too much already: it is then as it was.
             with suppress(OSError):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from motorctl.manifest.builtin import builtin_text, builtins
 from motorctl.manifest.collections import collections, validator
-from motorctl.manifest.document import Document
+from motorctl.manifest.document import VALIDATOR, Document
 from motorctl.manifest.json_schema import json_schema
 from motorctl.manifest.shapes import Shape, read
 from motorctl.manifest.sources import document, documents
@@ -67,7 +67,7 @@ def load_validator(
     Of a manifest it is that of the `collection`. Returns the expression, and the `level` and `action` that
     stand beside it. Raises ManifestError with its place.
     """
-    found = document(source, stdin)
+    found = document(source, stdin, about=VALIDATOR)
     value = found.value
     if isinstance(value, dict) and isinstance(value.get("collections"), dict):
         return _of_collection(found, collection)

@@ -6,7 +6,6 @@ values mean is not known here.
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -14,6 +13,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.composer import Composer, ComposerError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.scanner import Scanner, ScannerError
 
 from motorctl.core.extjson import DEPTH_LIMIT, ExtendedJSONError, to_bson_values
 from motorctl.errors import ManifestError
@@ -26,6 +26,8 @@ Path_ = tuple[str | int, ...]
 """Keys and positions from a document's top."""
 
 _MOST_VALUES = 100_000
+_LONGEST_TAG = 256
+_LONGEST_MESSAGE = 500
 _TAG = "tag:yaml.org,2002:"
 _TYPED = {_TAG + name for name in ("null", "bool", "int", "float")}
 # A timestamp stays text: dates are written {$date: ...}, as in all of Extended JSON. `=` and `<<` have
@@ -42,15 +44,40 @@ _SECRET = 4
 
 @dataclass(frozen=True)
 class About:
-    """What a file is, for the sentences of its errors. `start` is where to begin; `variables`: it may hold some."""
+    """What a file is, for the sentences of its errors.
+
+    `start` is where to begin; `variables`: it may hold some; `larger`: what to do with more than one file takes.
+    """
 
     noun: str
     called: str
     start: str
     variables: bool = True
+    larger: str | None = None
 
 
-MANIFEST = About("schema", "a manifest", "motorctl schema init prints one to start from")
+MANIFEST = About(
+    "schema",
+    "a manifest",
+    "`motorctl schema init` prints one to start from",
+    larger="a schema may be split: the files of a directory are read as one",
+)
+
+VALIDATOR = About(
+    "validator",
+    "a validator",
+    "a validator looks like {$jsonSchema: {required: [email]}}; `motorctl validators show COLLECTION` prints one",
+)
+
+
+class _ShortTags(Scanner):
+    """Stops at a long tag: ruamel decodes one in a time that grows with the square of its length."""
+
+    def scan_tag_uri(self, name: Any, start_mark: Any) -> str:
+        uri = str(super().scan_tag_uri(name, start_mark))
+        if len(uri) > _LONGEST_TAG:
+            raise ScannerError(None, None, "a tag has no meaning of that length", start_mark)
+        return uri
 
 
 class _Limited(Composer):
@@ -62,14 +89,15 @@ class _Limited(Composer):
     def compose_node(self, parent: Any, index: Any) -> Any:
         self.depth += 1
         self.nodes += 1
+        event = self.parser.peek_event()
         if self.depth > DEPTH_LIMIT:
-            raise ComposerError(
-                None, None, f"nested more than {DEPTH_LIMIT} deep", self.parser.peek_event().start_mark
-            )
+            raise ComposerError(None, None, f"nested more than {DEPTH_LIMIT} deep", event.start_mark)
         if self.nodes > 2 * _MOST_VALUES + 2:
-            mark = self.parser.peek_event().start_mark
             raise ComposerError(
-                None, None, f"more than {_MOST_VALUES:,} values: nobody wrote so many by hand", mark
+                None,
+                None,
+                f"more than {_MOST_VALUES:,} values: nobody wrote so many by hand",
+                event.start_mark,
             )
         try:
             return super().compose_node(parent, index)
@@ -96,9 +124,10 @@ class Document:
         self._variables: dict[Path_, str] = {}
         self._values = 0
         yaml = YAML(typ="safe", pure=True)
-        yaml.Composer = _Limited
+        yaml.Scanner, yaml.Composer = _ShortTags, _Limited
         try:
-            root = yaml.compose(io.StringIO(text))
+            # Not a stream: ruamel copies all that it has not yet left behind at each 4 KB it reads of one.
+            root = yaml.compose(text)
             if root is None:
                 raise ManifestError(f"{name} is empty", hint=about.start, file=name, line=1)
             self._constructor = yaml.constructor
@@ -110,7 +139,11 @@ class Document:
             problem = (error.problem or error.context or "is no YAML").strip()
             written = text.split("\n")[place[0] - 1 :][:1]
             in_braces = environment is not None and "".join(written)[: place[1]].endswith("${")
-            hint = "a variable within { } or [ ] stands in quotes, and is text there" if in_braces else None
+            hint = (
+                "a variable within { } or [ ] stands in quotes, and is text there"
+                if in_braces
+                else "mend it there, or just before; a text with { } [ ] : or # in it stands in quotes"
+            )
             self._raise(place, problem, hint=hint)
         except YAMLError as error:
             position = getattr(error, "position", None)
@@ -149,8 +182,12 @@ class Document:
         self, place: tuple[int, int], message: str, hint: str | None = None, **details: Any
     ) -> NoReturn:
         line, column = place
+        said = self._masked(message)
+        if len(said) > _LONGEST_MESSAGE:
+            # It quotes a key or a name that fills the file.
+            said = f"{said[:_LONGEST_MESSAGE]}…"
         raise ManifestError(
-            f"{self.name}:{line}:{column}: {self._masked(message)}",
+            f"{self.name}:{line}:{column}: {said}",
             hint=self._masked(hint) if hint else None,
             file=self.name,
             line=line,

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import BinaryIO
 
-_LARGEST = 16 * 1024 * 1024
+# A second or two for the reader, whatever stands in it; 100,000 values, the most of a document, have room.
+_LARGEST = 2 * 1024 * 1024
 _ENDINGS = frozenset({".yaml", ".yml", ".json"})
 
 
@@ -41,7 +42,11 @@ def document(
     name = "standard input" if source == "-" else source
     data = _bytes(source, name, stdin, about)
     if len(data) > _LARGEST:
-        raise ManifestError(f"{name} is larger than 16 MiB: that is no {about.noun}", file=name)
+        raise ManifestError(
+            f"{name} is larger than {_LARGEST >> 20} MiB: that is no {about.noun}",
+            hint=about.larger,
+            file=name,
+        )
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -85,14 +85,15 @@ def _zstd(data: bytes) -> bytes:
 
 
 @contextlib.contextmanager
-def open_whole(path: Path) -> Iterator[BinaryIO]:
+def open_whole(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
     """Open a file that appears under its name when the block ends well, and not at all otherwise.
 
-    What isn't a regular file (a pipe, `/dev/null`) is written as it comes; behind a link, what it leads to.
+    A new one is for whom the umask says, a `private` one, which holds documents, its owner's alone; one that was
+    there keeps its mode. What isn't a regular file (a pipe, `/dev/null`) is written as it comes; behind a link, what it leads to.
     Raises `UsageError` when the place can't be written and `MotorctlError` when the disk is full.
     """
-    target = Path(os.path.realpath(path))
     try:
+        target = Path(os.path.realpath(path))  # of a name in a working directory that is gone there is none
         if path.is_dir():
             raise UsageError(f"{path} is a directory", hint=f"name a file in it: {path / 'export.ndjson'}")
         if path.exists() and not path.is_file():
@@ -101,7 +102,9 @@ def open_whole(path: Path) -> Iterator[BinaryIO]:
             direct = None
             descriptor, name = tempfile.mkstemp(prefix=".motorctl-", suffix=".part", dir=target.parent)
     except OSError as error:
-        raise UsageError(f"can't write {path}: {error.strerror or error}", file=str(path)) from error
+        hint = f"make the directory {path.parent} first" if isinstance(error, FileNotFoundError) else None
+        why = (error.strerror or str(error)).lower()
+        raise UsageError(f"can't write {path}: {why}", hint=hint, file=str(path)) from error
     try:
         if direct is not None:
             with direct:
@@ -115,11 +118,18 @@ def open_whole(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        part.chmod(target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask())
+        if target.exists():
+            part.chmod(target.stat().st_mode & 0o777)
+        elif not private:
+            part.chmod(0o666 & ~_umask())
         part.replace(target)
     except OSError as error:
         raise _cannot_write(path, error) from error
     finally:
+        with contextlib.suppress(OSError):
+            part.chmod(
+                0o600
+            )  # Windows deletes no file that is read-only, as the one to be replaced may have been
         part.unlink(missing_ok=True)
 
 
@@ -128,6 +138,6 @@ def _cannot_write(path: Path, error: OSError) -> MotorctlError:
 
 
 def _umask() -> int:
-    mask = os.umask(0)
+    mask = os.umask(0o077)  # what another thread creates meanwhile is its owner's
     os.umask(mask)
     return mask

@@ -6,8 +6,8 @@ end: read = inserted + updated + unchanged + rejected. Writes the rejects file; 
 
 from __future__ import annotations
 
-import errno
 import os
+import stat
 import time
 from collections import deque
 from contextlib import suppress
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from motorctl.core.ingest.decoding.decode import locate, reject
+from motorctl.core.private import opener
 from motorctl.errors import MotorctlError, UsageError
 
 if TYPE_CHECKING:
@@ -331,7 +332,7 @@ class Account:
             return
         try:
             if self._rejects is None:
-                self._rejects = Path(self.rejects_path).open("wb", buffering=0)  # noqa: SIM115  # closed in close()
+                self._rejects = open(self.rejects_path, "wb", buffering=0, opener=opener)  # noqa: SIM115  # closed in close()
             lines = b"".join(map(_line, rejects))
             left = memoryview(lines)
             while left:
@@ -365,12 +366,13 @@ class Account:
         """Bring the rejects to the disk, before a checkpoint counts on them; return how many bytes they are."""
         if self._rejects is not None and self._secured != self.rejects_bytes:
             try:
-                os.fsync(self._rejects.fileno())
+                # Of a pipe or /dev/null it is an error, and on each system another one.
+                if stat.S_ISREG(os.fstat(self._rejects.fileno()).st_mode):
+                    os.fsync(self._rejects.fileno())
             except OSError as error:
-                if error.errno != errno.EINVAL:  # a pipe, or /dev/null
-                    self._keep_error(error)
-                    assert self.rejects_error is not None
-                    raise self.rejects_error from error
+                self._keep_error(error)
+                assert self.rejects_error is not None
+                raise self.rejects_error from error
             self._secured = self.rejects_bytes
         return self.rejects_bytes
 

@@ -17,6 +17,7 @@ import orjson
 from platformdirs import user_state_dir
 
 from motorctl.core import extjson
+from motorctl.core.private import opener
 from motorctl.core.slow.profiler import State
 from motorctl.errors import MotorctlError
 
@@ -93,8 +94,9 @@ class Remembered:
         content = orjson.dumps(extjson.to_json_value(found, canonical=True), option=orjson.OPT_INDENT_2)
         fresh = self.path.with_suffix(f".{os.getpid()}")
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            fresh.write_bytes(content)
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with open(fresh, "wb", opener=opener) as file:
+                file.write(content)
             fresh.replace(self.path)
         except OSError as error:
             raise MotorctlError(

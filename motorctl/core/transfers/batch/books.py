@@ -11,7 +11,6 @@ import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from decimal import Context, Decimal, Inexact
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -19,16 +18,17 @@ import orjson
 from motorctl.core.ingest.account import Account, DefectError, ErrorLimit
 from motorctl.core.ingest.decoding.decode import reject
 from motorctl.core.ingest.model import Reject
+from motorctl.core.private import opener
 from motorctl.core.transfers import ledger
+from motorctl.core.transfers.batch.model import Part
 from motorctl.errors import MotorctlError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from io import FileIO
 
-    from motorctl.core.ingest.account import Entry
     from motorctl.core.ingest.model import Chunk, Stage
-    from motorctl.core.transfers.batch.rows import Row
+    from motorctl.core.transfers.batch.model import Row
     from motorctl.core.transfers.plan import Outcome
 
 _SUM = Context(prec=200, traps=[Inexact])
@@ -40,15 +40,6 @@ class Refused(Reject):
     """A reject with the key that its row had: sent again, mended or not, it is still that one row."""
 
     key: str | None = None
-
-
-@dataclass(slots=True, eq=False)
-class Part:
-    """A piece of the input, and how many of its rows are on their way."""
-
-    entry: Entry
-    open: int = 0
-    whole: bool = False
 
 
 @dataclass(slots=True)
@@ -85,7 +76,7 @@ class Books:
         """Start the clock, and the results anew. Raises UsageError (2) where they can't be written."""
         if self.path is not None:
             try:
-                self._results = Path(self.path).open("wb", buffering=0)  # noqa: SIM115  # closed in close()
+                self._results = open(self.path, "wb", buffering=0, opener=opener)  # noqa: SIM115  # closed in close()
             except OSError as error:
                 raise UsageError(f"can't write the results {self.path}: {error.strerror or error}") from error
         self.account.open()
