@@ -26,8 +26,11 @@ from pymongo import errors as driver
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 from pymongo.server_api import ServerApi
 
-from motorctl import errors
-from motorctl.driver_errors import CERTIFICATE_HINT, first_sentence, translated
+from motorctl import certificate_files, errors
+from motorctl.core import privileges
+from motorctl.core.driver import UNAUTHORIZED, close
+from motorctl.driver_errors import CERTIFICATE_HINT, credentials, first_sentence, is_drivers, translated
+from motorctl.silence import Watch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -44,6 +47,12 @@ _VALUES: dict[str, Any] = {"tz_aware": True, "datetime_conversion": "DATETIME_AU
 
 WAIT_INTERVAL = 0.5
 """Seconds between two looks at a server that `--wait` waits for."""
+
+LOOK_SECONDS = 5.0
+"""How long such a look may take, from connecting to its answer."""
+
+ASK_SECONDS = 1.0
+"""How long an error waits for what the user's privileges are: they make it more exact."""
 
 CLOSE_SECONDS = 0.5
 """How long the end may take to say good-bye; sessions that nobody ends are forgotten by the server."""
@@ -71,6 +80,7 @@ async def connect(
     profile = {} if uri or found.source == "local server" else settings.driver_options
     name = settings.database().value
     options = _options(address, settings, diagnostics, profile=profile, direct=direct)
+    watch = Watch(settings.timeout, diagnostics)
     client: Client | None = None
     try:
         if settings.wait:
@@ -82,17 +92,53 @@ async def connect(
                 diagnostics,
                 ready or _answers,
             )
-        client = _open(address, options, diagnostics)
+        listeners = [*options.get("event_listeners", []), watch]
+        client = await _open(address, {**options, "event_listeners": listeners}, diagnostics)
+        watch.start(client, _asking(address, options))
         db = client.get_database(name)
         if ready is not None and not settings.wait:
             await ready(db)
         yield db
-    except (driver.PyMongoError, BSONError, OverflowError, UnicodeEncodeError) as error:
-        # The last two are the encoder's: a number over 8 bytes, half of a surrogate pair.
-        raise translated(error, client, settings.timeout) from error
+    except (driver.PyMongoError, BSONError, OverflowError, ValueError) as error:
+        # The last two are the encoder's: a number over 8 bytes, half of a surrogate pair (a UnicodeEncodeError).
+        if isinstance(error, ValueError) and not is_drivers(error):
+            raise
+        forbidden = client is not None and getattr(error, "code", None) == UNAUTHORIZED
+        granted = await _granted(client) if forbidden else None
+        raise translated(error, client, settings.timeout, granted=granted, wrote=watch.wrote) from error
+    except asyncio.CancelledError:
+        for change in watch.unanswered():
+            # It is on its way, and the server carries it out, whoever waits for the answer.
+            diagnostics.warning(f"stopped before the answer to {change}: whether it was done is not known")
+        raise
     finally:
+        watch.stop()
         if client is not None:
-            _close(client)
+            await _close(client)
+
+
+def _asking(address: str, options: Mapping[str, Any]) -> Callable[..., pymongo.MongoClient[dict[str, Any]]]:
+    """Return what opens a plain client to the same place: for `Watch`, which asks from a thread of its own."""
+    given = {name: value for name, value in options.items() if name != "event_listeners"}
+
+    def opened(**more: Any) -> pymongo.MongoClient[dict[str, Any]]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is to be said of the options has been said
+            return pymongo.MongoClient(address, **{**given, **more})
+
+    return opened
+
+
+async def _granted(client: Client | None) -> list[Mapping[str, Any]] | None:
+    """Ask what the user may do, of whom something was refused; None where that isn't told in good time."""
+    if client is None:
+        return None
+    try:
+        with pymongo.timeout(ASK_SECONDS):
+            return await privileges.granted(client.get_database("admin"))
+    except driver.PyMongoError:
+        # It is the refusal that is to be told: less exactly then.
+        return None
 
 
 async def _answers(db: Database) -> None:
@@ -111,35 +157,70 @@ async def _wait(
     """Look at the server again and again, until it is ready or `--wait` is over; return where it is.
 
     Each look is a client of its own, closed before the next: a client that was opened before
-    replSetInitiate never learns that it may use sessions. What is not worth retrying ends it at once.
+    replSetInitiate never learns that it may use sessions. What is not worth retrying ends it at once. So does a wrong
+    password, but not a user whom the server doesn't have yet: where things start together, users are made last.
     """
     deadline = time.monotonic() + seconds
+    known = told = False
     while True:
         left = max(0.1, deadline - time.monotonic())
         client: Client | None = None
         try:
             look = {**options, "serverSelectionTimeoutMS": round(min(left, 1.0) * 1000)}
             address = look_up()
-            client = _open(address, look, diagnostics)
-            await ready(client.get_database(name))
+            client = await _open(address, look, diagnostics)
+            # A server that has just come up may take a question and never answer it.
+            with pymongo.timeout(min(left, LOOK_SECONDS)):
+                await ready(client.get_database(name))
         except (driver.PyMongoError, errors.UnreachableError) as error:
             ours = error if isinstance(error, errors.MotorctlError) else translated(error, client, seconds)
             left = deadline - time.monotonic()
-            if left <= 0 or ours.exit_code is not errors.ExitCode.UNREACHABLE:
+            if left > 0 and ours.exit_code is errors.ExitCode.UNAUTHORIZED and not known:
+                known = client is None or await _is_known(client, address, look)
+                if known:
+                    continue  # the user may have been made between the two questions
+                if not told:
+                    diagnostics.warning(f"{ours.message}: there is no such user yet, who is waited for")
+                    told = True
+            elif left <= 0 or ours.exit_code is not errors.ExitCode.UNREACHABLE:
                 raise ours from error
-            diagnostics.note(f"waiting for the server: {ours.message}")
+            else:
+                diagnostics.note(f"waiting for the server: {ours.message}")
             await asyncio.sleep(min(WAIT_INTERVAL, left))
         else:
             return address
         finally:
             if client is not None:
-                _close(client)
+                await _close(client)
 
 
-def _close(client: Client) -> None:
+async def _is_known(client: Client, address: str, options: Mapping[str, Any]) -> bool:
+    """Tell whether the server has the user of a client that it didn't let in; also true for who has no password.
+
+    It says so to anybody, beside the mechanisms that a client may choose from (mongodb/specifications, auth.md,
+    "Mechanism negotiation").
+    """
+    who = credentials(client)
+    if who is None or not (who.mechanism == "DEFAULT" or who.mechanism.startswith("SCRAM-")):
+        return True
+    place, _, query = re.sub("//[^/?]*@", "//", address, count=1).partition("?")
+    others = "&".join(one for one in query.split("&") if not one.lower().startswith("auth"))
+    mine = {name: value for name, value in options.items() if not name.lower().startswith("auth")}
+    nobody: Client = AsyncIOMotorClient(f"{place}?{others}" if others else place, **_VALUES, **mine)
+    try:
+        with pymongo.timeout(LOOK_SECONDS):
+            hello = await nobody.admin.command("hello", saslSupportedMechs=f"{who.source}.{who.username}")
+    except driver.PyMongoError:
+        return False  # the next look tells
+    finally:
+        await _close(nobody)
+    return "saslSupportedMechs" in hello
+
+
+async def _close(client: Client) -> None:
     """Close a client. It tells the server of its sessions, and would wait long for one that answers no more."""
     with pymongo.timeout(CLOSE_SECONDS):
-        client.close()
+        await close(client)
 
 
 def _options(
@@ -169,18 +250,24 @@ def _options(
     return options
 
 
-def _open(address: str, options: Mapping[str, Any], diagnostics: Diagnostics) -> Client:
+async def _open(address: str, options: Mapping[str, Any], diagnostics: Diagnostics) -> Client:
     """Make the client, or raise ConfigurationError for what is wrong with its options."""
     _check_escapes(address)
+    certificate_files.check(address, options)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             client: Client = AsyncIOMotorClient(address, **_VALUES, **options)
+        except driver.ConfigurationError as error:
+            if "Private key doesn't match" not in str(error):
+                raise
+            raise certificate_files.mismatch(address, options, str(error)) from error
         except driver.PyMongoError:
             raise
         except (ValueError, TypeError) as error:
             raise errors.ConfigurationError(
-                f"the connection does not fit: {first_sentence(error)}"
+                f"the connection string is not valid: {first_sentence(error)}",
+                hint="write it like mongodb://db.example.com:27017/shop?replicaSet=rs0",
             ) from error
         except OSError as error:
             # A certificate's file; ssl.SSLError, for one that is no certificate, is an OSError too.
@@ -192,7 +279,7 @@ def _open(address: str, options: Mapping[str, Any], diagnostics: Diagnostics) ->
         for warning in caught:
             _report_option(warning.category, str(warning.message), diagnostics)
     except errors.ConfigurationError:
-        _close(client)
+        await _close(client)
         raise
     return client
 
@@ -217,7 +304,10 @@ def _report_option(category: type[Warning], message: str, diagnostics: Diagnosti
     elif issubclass(category, DeprecationWarning) or message.startswith("Duplicate URI option"):
         diagnostics.warning(f"connection string: {message.rstrip('.')}")
     elif issubclass(category, UserWarning):
-        raise errors.ConfigurationError(f"connection string: {message}")
+        raise errors.ConfigurationError(
+            f"connection string: {message[:1].lower()}{message[1:]}",
+            hint="mend it, or leave it out: each option has a default",
+        )
     else:
         diagnostics.note(f"driver: {message}")
 

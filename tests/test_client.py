@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 import os
 import re
-import subprocess
 import time
 import uuid
 from contextlib import contextmanager
@@ -17,15 +15,17 @@ from urllib.parse import quote_plus
 
 import pymongo
 import pytest
+import secured
 from conftest import Server, _listening, free_port, until
+from secured import User, as_user
 
-from motorctl import client, driver_errors, retry, settings
+from motorctl import client, config_file, driver_errors, retry, settings
+from motorctl.core import driver
 from motorctl.diagnostics import Diagnostics
 from motorctl.errors import ExitCode, MotorctlError, RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from conftest import Result, Runner
 
@@ -50,67 +50,12 @@ def standalone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with ca.pem, other.pem (a CA that signed nothing), and server.pem for localhost."""
-    home = tmp_path_factory.mktemp("certificates")
-    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-
-    def openssl(*arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], cwd=home, check=True, capture_output=True)
-
-    for name in ("ca", "other"):
-        files = ("-keyout", f"{name}.key", "-out", f"{name}.pem")
-        openssl("req", "-x509", *key, *files, "-days", "2", "-subj", f"/CN={name}")
-    openssl("req", *key, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=localhost")
-    (home / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
-    signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "names")
-    openssl("x509", "-req", "-in", "server.csr", "-out", "server.crt", *signed)
-    (home / "server.pem").write_text((home / "server.key").read_text() + (home / "server.crt").read_text())
-    return home
-
-
-@pytest.fixture(scope="module")
-def encrypted(certificates: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that talks TLS only and wants no certificate of its clients."""
-    server = Server(
-        tmp_path_factory.mktemp("tls") / "home",
-        *("--tlsMode", "requireTLS"),
-        *("--tlsCertificateKeyFile", str(certificates / "server.pem")),
-        *("--tlsCAFile", str(certificates / "ca.pem"), "--tlsAllowConnectionsWithoutCertificates"),
-    )
-    try:
-        server.initiate(tls=True, tlsCAFile=str(certificates / "ca.pem"))
-        yield server
-    finally:
-        server.kill()
-
-
-@pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server with users: `root`, and `reader`, who may read `shop`."""
-    home = tmp_path_factory.mktemp("auth")
-    key = home / "key"
-    key.write_text(base64.b64encode(os.urandom(72)).decode())
-    key.chmod(0o600)
-    server = Server(home / "home", "--keyFile", str(key))
-    try:
-        until(lambda: _listening(server.port), "mongod listens")
-        with pymongo.MongoClient[dict[str, Any]](f"mongodb://{server.host}/?directConnection=true") as first:
-            members = [{"_id": 0, "host": server.host}]
-            first.admin.command("replSetInitiate", {"_id": "rs0", "members": members})
-            until(lambda: first.admin.command("hello")["isWritablePrimary"], "a primary")
-        with pymongo.MongoClient[dict[str, Any]](server.uri) as second:
-            second.admin.command("createUser", "root", pwd=PASSWORD, roles=["root"])
-        roles = [{"role": "read", "db": "shop"}]
-        with pymongo.MongoClient[dict[str, Any]](server.uri, username="root", password=PASSWORD) as root:
-            root.admin.command("createUser", "reader", pwd=READER, roles=roles)
+    """A server with users: `admin`, whose password is PASSWORD, and `reader`, who may read `shop`."""
+    admin = User("admin", ["root"], PASSWORD)
+    reader = User("reader", [{"role": "read", "db": "shop"}], READER)
+    with secured.guarded(tmp_path_factory.mktemp("auth"), admin, reader) as server:
         yield server
-    finally:
-        server.kill()
-
-
-def as_user(server: Server, user: str, password: str) -> str:
-    return f"mongodb://{user}:{quote_plus(password)}@{server.host}/shop?replicaSet=rs0&authSource=admin"
 
 
 class Failures:
@@ -281,7 +226,7 @@ WRONG_URI = {
     "mongodb://127.0.0.1/?maxPoolSize=1&minPoolSize=5": "minpoolsize must be smaller",
     "mongodb://127.0.0.1/?directConnection=true&loadBalanced=true": "loadbalanced",
     "mongodb://127.0.0.1/?tls=true&tlsInsecure=true&tlsAllowInvalidCertificates=true": "tlsinsecure",
-    "mongodb://ada@127.0.0.1/?authMechanism=SCRAM-SHA-256": "a password is required",
+    "mongodb://ada@127.0.0.1/?authMechanism=SCRAM-SHA-256": "names a user without a password",
 }
 
 
@@ -291,7 +236,7 @@ def test_a_wrong_uri_is_exit_2_before_any_look_at_a_server(cli: Runner, uri: str
     done = cli("users", "count", "--uri", uri, "--timeout", "20")
     assert done.code == ExitCode.USAGE
     assert time.monotonic() - begun < 10
-    assert WRONG_URI[uri] in done.stderr.splitlines()[0].lower() or WRONG_URI[uri] in done.stderr
+    assert WRONG_URI[uri].lower() in done.stderr.splitlines()[0].lower()
     assert done.stdout == ""
 
 
@@ -335,54 +280,6 @@ def test_a_database_name_that_no_server_takes(cli: Runner) -> None:
     assert done.stderr == "error: database names cannot contain the character '$'\n"
 
 
-# --- TLS ---------------------------------------------------------------------------------------------
-
-
-def test_tls_without_asking_for_it(cli: Runner, encrypted: Server) -> None:
-    done = cli("ping", "--uri", encrypted.uri, *ROUND)
-    assert done.code == ExitCode.UNREACHABLE
-    error, hint = lines(done)
-    assert error.endswith("it closed the connection (does it want TLS, or a client certificate?)")
-    assert "tls=true" in hint
-
-
-@pytest.mark.parametrize("file", [None, "other.pem"])
-def test_tls_with_a_ca_that_did_not_sign_it(
-    cli: Runner, encrypted: Server, certificates: Path, file: str | None
-) -> None:
-    authority = f"&tlsCAFile={certificates / file}" if file else ""
-    done = cli("ping", "--uri", f"{encrypted.uri}&tls=true{authority}", *ROUND)
-    assert done.code == ExitCode.UNREACHABLE
-    error, hint = lines(done)
-    assert "its TLS certificate was not accepted: " in error
-    assert "tlsCAFile" in hint
-
-
-def test_tls_with_the_right_ca(cli: Runner, encrypted: Server, certificates: Path) -> None:
-    uri = f"{encrypted.uri}&tls=true&tlsCAFile={certificates / 'ca.pem'}"
-    done = cli("ping", "--uri", uri, "--until", "transactions", "-o", "json")
-    assert (done.code, done.stderr) == (0, "")
-    assert done.json()["tls"] is True
-
-
-def test_tls_to_a_server_without_it(cli: Runner, server_uri: str) -> None:
-    done = cli("ping", "--uri", f"{server_uri}&tls=true", *ROUND)
-    assert done.code == ExitCode.UNREACHABLE
-    assert "it does not speak TLS" in lines(done)[0]
-
-
-@pytest.mark.parametrize("option", ["tlsCAFile", "tlsCertificateKeyFile"])
-@pytest.mark.parametrize("file", ["absent.pem", "names", "."])
-def test_a_certificate_file_that_is_none(
-    cli: Runner, server_uri: str, certificates: Path, option: str, file: str
-) -> None:
-    done = cli("ping", "--uri", f"{server_uri}&tls=true&{option}={certificates / file}", *ROUND)
-    assert done.code == ExitCode.USAGE
-    error, hint = lines(done)
-    assert error.startswith("TLS: ") or "certificate" in error
-    assert "tlsCAFile" in hint
-
-
 # --- users -------------------------------------------------------------------------------------------
 
 
@@ -403,18 +300,18 @@ def test_a_server_that_wants_users_is_reachable_without(cli: Runner, guarded: Se
 @pytest.mark.parametrize("extra", [(), ("--wait", "20")])
 def test_a_wrong_password_is_not_waited_for(cli: Runner, guarded: Server, extra: tuple[str, ...]) -> None:
     begun = time.monotonic()
-    done = cli("ping", "--uri", as_user(guarded, "root", "wrong-password"), *extra)
+    done = cli("ping", "--uri", as_user(guarded, "admin", "wrong-password"), *extra)
     assert time.monotonic() - begun < 10
     assert done.code == ExitCode.UNAUTHORIZED
     error, hint = lines(done)
-    assert error == "authentication failed: Authentication failed"
+    assert error == "authentication failed for admin@admin"
     assert "percent-encoded" in hint
 
 
 def test_a_password_of_special_characters(cli: Runner, guarded: Server) -> None:
-    done = cli("ping", "--uri", as_user(guarded, "root", PASSWORD), "--until", "transactions", "-o", "json")
+    done = cli("ping", "--uri", as_user(guarded, "admin", PASSWORD), "--until", "transactions", "-o", "json")
     assert (done.code, done.stderr) == (0, "")
-    assert done.json()["user"] == "root@admin"
+    assert done.json()["user"] == "admin@admin"
 
 
 def test_a_user_who_may_only_read(cli: Runner, guarded: Server) -> None:
@@ -424,7 +321,7 @@ def test_a_user_who_may_only_read(cli: Runner, guarded: Server) -> None:
     done = cli("users", "create", *fields, "--uri", reader, "--db", "shop")
     assert done.code == ExitCode.UNAUTHORIZED
     error, hint = lines(done)
-    assert error == "not authorised: not authorized on shop to execute command insert users"
+    assert error == "not authorised: needs `insert` on shop.users"
     assert "role" in hint
     elsewhere = cli(
         "users", "list", "--filter", '{"name": "Marker"}', "--uri", reader, "--db", "other", "-o", "json"
@@ -438,7 +335,7 @@ def test_a_user_who_may_only_read(cli: Runner, guarded: Server) -> None:
 def test_a_password_is_in_no_output_at_any_verbosity(
     cli: Runner, guarded: Server, password: str, log_format: str
 ) -> None:
-    uri = as_user(guarded, "root", password)
+    uri = as_user(guarded, "admin", password)
     talkative = ("--debug", "-v", "--slow-ms", "0", "--log-format", log_format, "--uri", uri, *ROUND)
     for command in (("ping",), ("users", "list"), ("config", "show"), ("users", "get", "x")):
         for form in ("table", "json"):
@@ -454,6 +351,22 @@ def test_a_password_is_in_no_output_at_any_verbosity(
 
 
 # --- refusals ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (
+            9,
+            """Failed to parse: { find: "users", filter: { name: "secret" } }. Unrecognized field 'apiVersion'""",
+        ),
+        (40415, "BSON field 'count.apiVersion' is an unknown field."),
+    ],
+)
+def test_a_server_before_the_stable_api_is_told_apart_without_what_it_quotes(code: int, said: str) -> None:
+    error = driver_errors.translated(pymongo.errors.OperationFailure(said, code, {"errmsg": said}), None, 5)
+    assert error.message == "the server does not know the Stable API: it is older than MongoDB 5.0"
+    assert error.hint == "add --no-stable-api"
 
 
 def test_a_duplicate_key_names_the_field(cli: Runner, sync_db: SyncDatabase) -> None:
@@ -621,7 +534,7 @@ def test_an_answer_that_does_not_come_in_time(cli: Runner, failures: Failures) -
 def chosen(uri: str, *, profile: str = "", **flags: Any) -> settings.Settings:
     """Return the settings of a run with this URI, these flags and a profile of this text."""
     if profile:
-        path = settings.default_config_path(os.environ)
+        path = config_file.default_path(os.environ)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(profile)
         flags["profile"] = "p"
@@ -730,9 +643,9 @@ def test_a_transaction_on_a_standalone(standalone: Server) -> None:
     async def insert() -> None:
         async with (
             client.connect(chosen(standalone.uri), Diagnostics(io.StringIO())) as db,
-            await db.client.start_session() as session,
-            session.start_transaction(),
+            await driver.start_session(db.client) as session,
         ):
+            await driver.start_transaction(session)
             await db.c.insert_one({}, session=session)
 
     with pytest.raises(MotorctlError) as caught:

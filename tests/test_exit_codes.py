@@ -53,7 +53,7 @@ def test_4_not_authorised(motorctl: Runner, tmp_path: Path) -> None:
     finally:
         server.kill()
     assert result.code == ExitCode.UNAUTHORIZED
-    assert "not authorized on" in result.stderr
+    assert "not authorised: needs `find` on" in result.stderr
 
 
 def test_5_not_found(motorctl: Runner) -> None:

@@ -8,26 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from motorctl.core.privileges import ACTIONS, allows
 from motorctl.core.schema.change import Blocker
 from motorctl.core.schema.model import TEMPORARY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from motorctl.core.schema.blockers.asking import Asking, Step
     from motorctl.core.schema.change import Change
-
-_ACTIONS = {
-    "create": "createCollection",
-    "createIndexes": "createIndex",
-    "dropIndexes": "dropIndex",
-    "collMod": "collMod",
-    "drop": "dropCollection",
-    "createSearchIndexes": "createSearchIndexes",
-    "updateSearchIndex": "updateSearchIndex",
-    "dropSearchIndex": "dropSearchIndex",
-}
-"""The action that each command needs on its collection."""
 
 _RENAME = "renameCollectionSameDB"
 
@@ -43,7 +32,7 @@ async def missing(asking: Asking, step: Step) -> Blocker | None:
     lacking = [
         f"{action} on {asking.db.name}.{name}"
         for action, name in _needed(step.change)
-        if not any(_allows(one, action, asking.db.name, name) for one in granted)
+        if not any(allows(one, action, asking.db.name, name) for one in granted)
     ]
     if not lacking:
         return None
@@ -77,18 +66,6 @@ def _needed_for(command: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if word == "renameCollection":
         yield _RENAME, str(name)
         yield _RENAME, str(command["to"])
-    elif word in _ACTIONS:
-        yield _ACTIONS[word], str(name)
-
-
-def _allows(privilege: Mapping[str, Any], action: str, db: str, collection: str) -> bool:
-    resource: Mapping[str, Any] = privilege["resource"]
-    actions: Sequence[str] = privilege["actions"]
-    if action not in actions and "anyAction" not in actions:
-        return False
-    if resource.get("anyResource"):
-        return True
-    if "collection" not in resource:
-        return False
-    in_db = resource.get("db") in ("", db)
-    return in_db and resource["collection"] in ("", collection)
+        return
+    for action in ACTIONS.get(word, ()):
+        yield action, str(name)
