@@ -22,6 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import every_command
 import pytest
 from conftest import command, until
 
@@ -479,3 +480,45 @@ def test_a_time_series_cannot_be_resumed(cli: Runner, sync_db: SyncDatabase, tmp
     assert "a time series, in which nothing keeps a record from being there twice" in refused.stderr
     assert cli("import", str(file), "--into", "t").code == 0
     assert sync_db.t.count_documents({}) == 3
+
+
+@pytest.mark.parametrize(
+    ("document", "field"),
+    [
+        ({"_id": "x"}, "name"),
+        ({"_id": "x", "name": "x"}, "into"),
+        ({"_id": "x", "name": "x", "files": 5}, "files"),
+        ({"_id": "x", "name": "x", "files": [{"file": "a"}]}, "files.0.size"),
+        ({"_id": "x", "name": "x", "owner": {"host": "h"}}, "owner.pid"),
+        ({"_id": "x", "name": "x", "part": 3}, "part"),
+        ({"_id": "x", "name": "x", "claim": None}, "claim"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_document_that_is_no_state_is_named_and_left(
+    cli: Runner, sync_db: SyncDatabase, tmp_path: Path, document: dict[str, Any], field: str
+) -> None:
+    """Somebody else has put it there, or another version: it hides nothing, and is not taken for an import."""
+    every_command.fill(sync_db, "import status")
+    there = sync_db.motorctl_imports.find_one({}) or {}
+    foreign = document if len(document) < 3 else {**there, **document}
+    sync_db.motorctl_imports.insert_one(foreign)
+    (tmp_path / "in.ndjson").write_text('{"a": 1}\n')
+
+    said = "has a document that is no state of an import: _id 'x', its field "
+    listed = cli("import", "status", "-o", "json")
+    assert ([row["name"] for row in listed.json()], listed.code) == (["old/file"], 0)
+    assert said in listed.stderr
+    for words in (
+        ("import", "status", "x"),
+        ("import", "forget", "x", "--yes"),
+        ("import", str(tmp_path / "in.ndjson"), "--into", "t", "--name", "x", "--resume"),
+    ):
+        done = cli(*words)
+        if "name" in foreign or words[1] not in ("status", "forget"):
+            assert (done.code, said in done.stderr, "hint: " in done.stderr) == (1, True, True), done
+            assert f"its field {field}" in done.stderr or len(document) < 3
+        else:
+            assert done.code == 5
+    assert sync_db.motorctl_imports.find_one({"_id": "x"}) == foreign
+    assert sync_db.t.count_documents({}) == 0

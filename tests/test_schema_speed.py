@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pymongo
 import pytest
-from delaying import delaying
+from proxy import delaying
 
 if TYPE_CHECKING:
     from collections import Counter
     from pathlib import Path
 
     from conftest import Runner
-    from delaying import Proxy
+    from proxy import Delaying
 
     SyncDatabase = pymongo.database.Database[dict[str, Any]]
 
@@ -32,12 +32,13 @@ INDEXES = "[{keys: {a: 1}}, {keys: {b: 1}}, {keys: {c: 1}}]"
 MORE = "[{keys: {a: 1}}, {keys: {b: 1}}, {keys: {c: 1}}, {keys: {d: 1}, unique: true}]"
 
 
-def watched(cli: Runner, db: SyncDatabase, *arguments: str) -> Proxy:
+def watched(cli: Runner, db: SyncDatabase, *arguments: str) -> Delaying:
     """Run the program through a proxy; return what it saw."""
     address = db.client.primary
     assert address is not None
     with delaying(*address, round_trip=ROUND_TRIP) as proxy:
-        result = cli(*arguments, "-o", "json", env={"MOTORCTL_URI": proxy.uri})
+        # Patient: a program that asks for a sign of life sends one command more.
+        result = cli(*arguments, "-o", "json", "--timeout", "60", env={"MOTORCTL_URI": proxy.uri})
         assert result.code == 0, result.stderr
     return proxy
 

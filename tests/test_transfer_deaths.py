@@ -24,15 +24,15 @@ import pymongo
 import pytest
 from bson import Decimal128, ObjectId
 from conftest import Server, command, until
-from holding import Place, holding
 from processes import cpu_of
+from proxy import Place, holding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from conftest import Runner
-    from holding import Body, Holding
+    from proxy import Body, Holding
 
 # Most of them wait.
 AT_ONCE = 12

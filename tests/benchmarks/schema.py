@@ -25,7 +25,7 @@ from measure import environment, machine, medians, motorctl, say, seconds, serve
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from delaying import Proxy
+    from proxy import Delaying
 
 INDEXES: list[dict[str, Any]] = [
     {"keys": {"email": 1}, "unique": True},
@@ -114,7 +114,7 @@ def fill(db: pymongo.database.Database[dict[str, Any]], collections: int) -> Non
 
 
 def measure(bench: Bench, uri: str, address: tuple[str, int], latency: float, rounds: int) -> None:
-    from delaying import delaying
+    from proxy import delaying
 
     far = f"{latency * 1000:g} ms away"
     say(machine())
@@ -150,7 +150,7 @@ def measure(bench: Bench, uri: str, address: tuple[str, int], latency: float, ro
         say(f"{what}: {counted(proxy, latency)}")
 
 
-def counted(proxy: Proxy, latency: float) -> str:
+def counted(proxy: Delaying, latency: float) -> str:
     """Say which commands were sent, how many of them at once, and how long the way alone takes at that."""
     parts = [
         f"{number} {name}" + (f" ({proxy.most_at_once[name]} at once)" if number > 1 else "")

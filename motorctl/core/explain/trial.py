@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,9 +26,9 @@ from motorctl.core.explain.summary import summary
 from motorctl.core.index_usage import sized
 from motorctl.core.schema import Collection, Index, fetch
 from motorctl.core.schema.applying.catalog import Catalog
-from motorctl.core.schema.applying.rebuild import drop_abandoned, finish
+from motorctl.core.schema.applying.rebuild import drop_abandoned, finish, scratch_name
 from motorctl.core.schema.model import TEMPORARY
-from motorctl.errors import AuthorizationError, MotorctlError, NotFoundError, UsageError
+from motorctl.errors import AuthorizationError, MotorctlError, UsageError, no_collection
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -164,7 +163,7 @@ async def intend(
         raise UsageError(f"a sample has 1 to {LARGEST:,} documents, not {size:,}", size=size)
     found: Collection | None = (await attempt(partial(fetch, db, {name}))).get(name)
     if found is None:
-        raise NotFoundError(f"collection {name} doesn't exist", collection=name)
+        raise no_collection(name, db.name)
     await _refuse_what_is_no_collection(db, found)
     own = tuple(proposal for proposal in proposals if proposal.collection == name)
     if not own:
@@ -180,7 +179,7 @@ async def intend(
         query,
         own,
         db.name,
-        f"{TEMPORARY}{int(time.time())}_{uuid.uuid4().hex}",
+        await scratch_name(db),
         sample,
         documents,
         tuple(_harmless(index) for index in found.indexes if not index.resolved_name.startswith(TEMPORARY)),

@@ -119,8 +119,10 @@ def builds(operations: Iterable[Mapping[str, Any]], database: str) -> list[Build
 def _build(operation: Mapping[str, Any], database: str) -> Build:
     progress = operation.get("progress", {})
     message = str(operation.get("msg", ""))
+    # Its namespace is the database's own, `$cmd`, while it waits to begin.
+    collection = operation["command"]["createIndexes"]
     return Build(
-        str(operation["ns"]).removeprefix(f"{database}."),
+        collection if isinstance(collection, str) else str(operation["ns"]).removeprefix(f"{database}."),
         tuple(sorted(str(index.get("name")) for index in operation["command"].get("indexes", ()))),
         next((words for sign, words in _PHASES.items() if sign in message), "waiting"),
         _whole(progress.get("done")),

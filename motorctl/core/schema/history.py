@@ -10,6 +10,7 @@ from __future__ import annotations
 import getpass
 import hashlib
 import json
+import re
 import socket
 from collections import Counter
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
+import pymongo
 from bson import ObjectId
 from pymongo.errors import OperationFailure, PyMongoError
 
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
 COLLECTION = "motorctl_schema_history"
 
 Result = Literal["running", "applied", "partly", "failed", "interrupted"]
+
+FINISH_SECONDS = 3.0
+"""What the end of a record may take, all tries together: where the connection was lost, an apply has waited already."""
 
 UNFINISHED = "unfinished"
 """How a record is shown whose end was never written: the apply still runs, or was killed."""
@@ -100,7 +105,8 @@ async def finish(
         await db[COLLECTION].update_one({"_id": record}, {"$set": end})
 
     try:
-        await attempt(write)
+        with pymongo.timeout(FINISH_SECONDS):
+            await attempt(write)
     except PyMongoError as error:
         return _why(error)
     return None
@@ -198,8 +204,8 @@ async def _user(db: Database, attempt: Attempt) -> dict[str, Any]:
     users = [f"{one['user']}@{one['db']}" for one in status["authInfo"]["authenticatedUsers"]]
     try:
         local = getpass.getuser()
-    except (OSError, KeyError):
-        # A container may run under a number without a name.
+    except (ImportError, KeyError, OSError):
+        # A container may run under a number without a name, and Windows has no list of users (`pwd`) to look in.
         local = None
     return {"server": users, "system": local}
 
@@ -207,4 +213,5 @@ async def _user(db: Database, attempt: Attempt) -> dict[str, Any]:
 def _why(error: PyMongoError) -> str:
     if isinstance(error, OperationFailure):
         return refusal(error)
-    return f"the connection was lost: {error}"
+    # The driver adds its time-outs and its view of the servers.
+    return f"the connection was lost: {re.split(r' [(]configured timeouts|, Timeout: ', str(error))[0]}"

@@ -42,10 +42,11 @@ from pymongo import ReadPreference, WriteConcern
 from pymongo.errors import DuplicateKeyError
 
 from motorctl import __version__
-from motorctl.core.driver import once
+from motorctl.core.driver import once, server_time
 from motorctl.core.ingest.model import Place
 from motorctl.core.ingest.resuming.claim import LEASE, Owner, decide
 from motorctl.core.ingest.resuming.fingerprint import COLLECTION
+from motorctl.core.ingest.resuming.legible import illegible, wrong_in
 from motorctl.errors import MotorctlError, UsageError
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
     from motorctl.core.ingest.resuming.claim import Action
     from motorctl.core.ingest.resuming.fingerprint import Wanted
 
-__all__ = ["WINDOW", "Checkpoint", "Mark", "changes", "imports", "mark", "server_time"]
+__all__ = ["WINDOW", "Checkpoint", "Mark", "changes", "imports", "mark"]
 
 How = Literal["done", "stopped", "failed"]
 
@@ -68,6 +69,10 @@ SAVE_SHARE = 0.03
 """A save waits until those before it have taken less than this share of the time."""
 LARGEST = 12 * 1024 * 1024
 """Bytes of a state; the server takes 16 MB, and places with their headers are still to come."""
+
+
+_OF_OTHERS = ("part", "inputs")
+"""What is read of the states of an import's other parts."""
 
 
 class Mark(NamedTuple):
@@ -94,13 +99,6 @@ def imports(db: Database) -> Collection:
         read_preference=ReadPreference.PRIMARY,
         write_concern=WriteConcern(w="majority", wtimeout=int(LEASE * 1000)),
     )
-
-
-async def server_time(db: Database) -> datetime:
-    """The server's clock: the hosts of an import need not agree on the time."""
-    # Commands don't take the database's way of reading dates by themselves.
-    found: datetime = (await db.command("hello", codec_options=db.codec_options))["localTime"]
-    return found
 
 
 def mark(file: Mapping[str, Any]) -> Mark:
@@ -180,6 +178,7 @@ class Checkpoint:
             now = await server_time(db)
             stored = await attempt(lambda: collection.find_one({"_id": wanted.id}))
             others = await attempt(lambda: _others(collection, wanted))
+            _refuse_what_is_no_state(stored, others)
             if stored is not None and stored["claim"] == token:
                 # The answer to this very claim was lost.
                 return cls._claimed(collection, stored, "resume" if stored["runs"] > 1 else "begin", attempt)
@@ -288,7 +287,7 @@ class Checkpoint:
             raise MotorctlError(
                 f"import {self._id} is no longer this process's: it was forgotten, or taken over after "
                 f"{LEASE:.0f} s without a sign of life",
-                hint="motorctl import status shows who runs it",
+                hint="`motorctl import status` shows who runs it",
             )
 
     async def _beat(self) -> None:
@@ -304,7 +303,15 @@ class Checkpoint:
 
 async def _others(collection: Collection, wanted: Wanted) -> list[dict[str, Any]]:
     of_the_name = {"name": wanted.name, "_id": {"$ne": wanted.id}}
-    return [state async for state in collection.find(of_the_name, {"part": 1, "inputs": 1})]
+    return [state async for state in collection.find(of_the_name, list(_OF_OTHERS))]
+
+
+def _refuse_what_is_no_state(stored: Mapping[str, Any] | None, others: Sequence[Mapping[str, Any]]) -> None:
+    if stored is not None and (field := wrong_in(stored)) is not None:
+        raise illegible(stored, field)
+    for other in others:
+        if (field := wrong_in(other, fields=_OF_OTHERS)) is not None:
+            raise illegible(other, field)
 
 
 def _begun(wanted: Wanted, now: datetime) -> dict[str, Any]:

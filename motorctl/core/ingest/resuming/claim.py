@@ -170,7 +170,7 @@ def running(stored: Mapping[str, Any], now: datetime, here: Owner) -> MotorctlEr
     """Make the error that says who runs an import."""
     owner = stored["owner"]
     since = f"{stored['since']:%Y-%m-%d %H:%M:%S} UTC"
-    hint = "wait for it to end: motorctl import status shows how far it is"
+    hint = "wait for it to end: `motorctl import status` shows how far it is"
     if owner["space"] != here.space:
         silent = max(0.0, (now - stored["updated"]).total_seconds())
         hint += f"; should it be dead, it can be resumed {LEASE - silent:.0f} s from now"

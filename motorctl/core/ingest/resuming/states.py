@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
+from motorctl.core.driver import server_time
 from motorctl.core.ingest.reading.split import LINES
-from motorctl.core.ingest.resuming.checkpoint import imports, mark, server_time
+from motorctl.core.ingest.resuming.checkpoint import imports, mark
 from motorctl.core.ingest.resuming.claim import Owner, alive, running
+from motorctl.core.ingest.resuming.legible import illegible, wrong_in
 from motorctl.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from motorctl.client import Database
     from motorctl.core.ingest.resuming.checkpoint import Mark
+    from motorctl.errors import MotorctlError
 
 __all__ = ["COUNTS", "detailed", "fetch", "forget", "merged"]
 
@@ -28,16 +31,23 @@ COUNTS = ("read", "inserted", "updated", "unchanged", "rejected", "bytes")
 GONE = "its process has ended"
 
 
-async def fetch(db: Database, name: str | None = None) -> list[list[dict[str, Any]]]:
+async def fetch(
+    db: Database, name: str | None = None, *, odd: Callable[[MotorctlError], None] | None = None
+) -> list[list[dict[str, Any]]]:
     """Return the states of each import, or of one: one list for each, its parts in order.
 
     The state of one that nobody works on any more is `stopped`, whatever it was left at. Raises
-    `NotFoundError` for a name that isn't there.
+    `NotFoundError` for a name that isn't there. A document that is no state is told to `odd`, or else raised.
     """
     by_name = defaultdict(list)
     now, here = await server_time(db), Owner.here()
     async for state in imports(db).find({} if name is None else {"name": name}):
-        by_name[state["name"]].append(_as_is(state, now, here))
+        if (field := wrong_in(state)) is None:
+            by_name[state["name"]].append(_as_is(state, now, here))
+        elif odd is None:
+            raise illegible(state, field)
+        else:
+            odd(illegible(state, field))
     if name is not None and not by_name:
         raise _unknown(name)
     for parts in by_name.values():
@@ -126,7 +136,7 @@ async def forget(db: Database, name: str) -> dict[str, Any]:
 
 def _unknown(name: str) -> NotFoundError:
     return NotFoundError(
-        f"no import {name!r} is known", hint="motorctl import status lists those that are", name=name
+        f"no import {name!r} is known", hint="`motorctl import status` lists those that are", name=name
     )
 
 

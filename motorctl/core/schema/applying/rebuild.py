@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
 import uuid
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -27,15 +26,16 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
     from collections.abc import Collection as Names
 
+    from motorctl.client import Database
     from motorctl.core.schema.applying.catalog import Catalog
 
-__all__ = ["drop_abandoned", "rebuild"]
+__all__ = ["drop_abandoned", "rebuild", "scratch_name"]
 
 _NOBODYS = "motorctl_temporary"
 """A field that no document has."""
 
 _SCRATCH = re.compile(rf"{TEMPORARY}(\d+)_[0-9a-f]+")
-"""The name of such a collection: when it was made, in Unix seconds, and something random."""
+"""The name of such a collection: when it was made, in Unix seconds of the server, and something random."""
 
 _ABANDONED = 300
 """Seconds after which nobody can be using such a collection any more: it lives for milliseconds."""
@@ -83,10 +83,16 @@ async def rebuild(catalog: Catalog, collection: str, new: Index, replaces: Names
 async def drop_abandoned(catalog: Catalog) -> None:
     """Drop the collections on which killed ones tried a specification, if the user may."""
     with suppress(PyMongoError):
-        for name in await catalog.collections({"$regex": f"^{TEMPORARY}"}):
-            made = _SCRATCH.fullmatch(name)
-            if made and int(made[1]) < time.time() - _ABANDONED:
+        found = map(_SCRATCH.fullmatch, await catalog.collections({"$regex": f"^{TEMPORARY}"}))
+        if made := {match[0]: int(match[1]) for match in found if match}:
+            now = (await driver.server_time(catalog.db)).timestamp()
+            for name in (name for name, moment in made.items() if moment < now - _ABANDONED):
                 await catalog.drop_collection(name)
+
+
+async def scratch_name(db: Database) -> str:
+    """Return a new name for a collection that lives for milliseconds, made at this moment of the server's clock."""
+    return f"{TEMPORARY}{int((await driver.server_time(db)).timestamp())}_{uuid.uuid4().hex}"
 
 
 async def _in_the_way(
@@ -109,7 +115,7 @@ async def _in_the_way(
 
 async def _rehearse(catalog: Catalog, collection: str, new: Index) -> None:
     """Build the index on an empty collection of the same shape, and drop that again."""
-    scratch = f"{TEMPORARY}{int(time.time())}_{uuid.uuid4().hex}"
+    scratch = await scratch_name(catalog.db)
     there = await catalog.attempt(partial(fetch, catalog.db, {collection}))
     options = there[collection].options if collection in there else {}
     async with _tidied(partial(catalog.drop_collection, scratch), f"collection {scratch}"):

@@ -6,9 +6,10 @@ or on the time of day is here.
 
 from __future__ import annotations
 
-import time
+from functools import partial
 from typing import TYPE_CHECKING
 
+from motorctl.core.driver import server_time
 from motorctl.core.schema.change import Blocker
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ MOST_INDEXES = 64
 
 WITHOUT_ID_INDEX = ("clusteredIndex", "timeseries")
 """Options that make a collection one without the index `_id_`."""
+
+FEW_SECONDS = 10**9
+"""So many have passed since 1970 by the clock of every server, which was in 2001."""
 
 
 async def too_many(asking: Asking, step: Step) -> Blocker | None:
@@ -43,11 +47,15 @@ async def too_many(asking: Asking, step: Step) -> Blocker | None:
 
 
 async def beyond(asking: Asking, step: Step) -> Blocker | None:
-    """Look at the numbers of a collection's commands; nothing is asked."""
+    """Look at the numbers of a collection's commands; of a number that may be too large the server's clock is asked."""
     name = step.change.collection
     for command in step.change.commands:
         seconds = command.get("expireAfterSeconds")
-        if isinstance(seconds, (int, float)) and seconds > time.time():
+        if (
+            isinstance(seconds, (int, float))
+            and seconds > FEW_SECONDS
+            and seconds > (await asking.sent(partial(server_time, asking.db))).timestamp()
+        ):
             return Blocker(
                 "impossible",
                 f"expireAfterSeconds of {name} is {seconds}: a server takes no more seconds than have passed since 1970",
