@@ -1,48 +1,37 @@
 """Everything on stderr: notes, warnings, errors, progress and questions.
 
 Text for people, or with `--log-format json` one JSON object a line. Owns the last redaction: nothing
-reaches stderr without it. Writes no result, decides no exit code. Rich is imported only to draw.
+reaches stderr without it. Writes no result, decides no exit code.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import threading
-import time
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
+from motorctl import signals
 from motorctl.errors import MotorctlError, UsageError
+from motorctl.progress import Lines, drawn
 from motorctl.redaction import redact
 from motorctl.text import printable, printable_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from motorctl.progress import Progress
+
 _COLORS = {"error": "31", "warning": "33", "hint": "36", "note": "2"}
-QUIET_INTERVAL = 10.0
-"""Seconds between two progress lines where nothing can be drawn."""
 
 
 def is_terminal(stream: TextIO) -> bool:
     """Tell whether a person looks at this stream through a terminal that can be drawn on."""
     return stream.isatty() and os.environ.get("TERM") != "dumb"
-
-
-class Progress(Protocol):
-    """What a long command tells of its way."""
-
-    def advance(self, amount: float = 1) -> None:
-        """Move on by that much."""
-
-    def update(self, *, done: float | None = None, text: str | None = None) -> None:
-        """Say how far it is, and what stands beside the bar."""
-
-    def part(self, name: str, done: float, total: float | None, text: str = "") -> None:
-        """Say how far the part of it is that is under way: one of several files, say."""
 
 
 class Diagnostics:
@@ -84,6 +73,10 @@ class Diagnostics:
         if not self._quiet:
             self._say("info", message, fields)
 
+    def dry_run(self) -> None:
+        """Say that what was shown is a plan."""
+        self.info("dry run: nothing was written")
+
     def warning(self, message: str, **fields: Any) -> None:
         self._say("warning", message, fields)
 
@@ -113,6 +106,13 @@ class Diagnostics:
         if error.hint:
             self._say("hint", error.hint, {})
 
+    def overheard(self, text: str) -> None:
+        """Print what somebody else wrote to stderr: a library's log, a thread's traceback, a warning of Python's."""
+        if self._json:
+            self._record({"time": _now(), "level": "warning", "message": text})
+        else:
+            self._text(text)
+
     def traceback(self, error: BaseException) -> None:
         """Print where an error came from, for `--debug`: redacted like everything else."""
         import traceback
@@ -139,7 +139,10 @@ class Diagnostics:
         if self._yes:
             return True
         if self._answers is None or not self.asks:
-            raise UsageError(f"{question}? Nobody can be asked here", hint="add --yes (-y)")
+            raise UsageError(
+                f"{question}? Nobody can be asked here",
+                hint="add --yes (-y) if you are sure; --dry-run shows what it would do",
+            )
         with _signals_end_it():
             self._text(f"{question}? [y/N] ", end="")
             return self._answers.readline().strip().lower() in ("y", "yes")
@@ -151,14 +154,15 @@ class Diagnostics:
         `total` counts in `unit`: "bytes" are shown as such, anything else as numbers.
         """
         if self._terminal and not self._quiet and not self._json:
-            with _drawn(self._stream, self._one_line, title, total, unit, color=self._color) as (bar, above):
+            with drawn(self._stream, self._one_line, title, total, unit, color=self._color) as (bar, above):
                 self._above = above
                 try:
                     yield bar
                 finally:
                     self._above = None
         else:
-            yield _Lines(self, title, total, unit, watched=self._stream.isatty())
+            watched = self._stream.isatty()
+            yield Lines(self.info if watched else self.note, title, total, unit, watched=watched)
 
     def _say(self, level: str, message: str, fields: dict[str, Any]) -> None:
         if self._json:
@@ -178,6 +182,10 @@ class Diagnostics:
     def _record(self, record: dict[str, Any]) -> None:
         # Before json.dumps: its quoting would hide a secret with a quote in it.
         clean = _redacted(record, self._secrets())
+        # What is ours, and what machines look at, stays, whatever a password may be called.
+        clean |= {key: record[key] for key in ("time", "level") if key in record}
+        if isinstance(error := record.get("error"), dict):
+            clean["error"]["code"] = error["code"]
         self._write(printable_json(json.dumps(clean, ensure_ascii=False)) + "\n")
 
     def _write(self, text: str) -> None:
@@ -198,116 +206,73 @@ class Diagnostics:
             return
 
 
-class _Lines:
-    """Progress where nothing can be drawn: at most a line every 10 s, at `-v`.
+class Overheard(io.TextIOBase):
+    """Stands for `sys.stderr` while a command runs: whoever writes there is redacted as we are, line by line.
 
-    A person at a terminal that can't draw (`TERM=dumb`) gets a line a second.
+    Python's own hooks (of logging, threads, warnings, an exception in `__del__`) all write to what `sys.stderr` is.
     """
 
-    def __init__(
-        self, diagnostics: Diagnostics, title: str, total: float | None, unit: str, *, watched: bool
-    ) -> None:
-        self._tell = diagnostics.info if watched else diagnostics.note
-        self._interval = 1.0 if watched else QUIET_INTERVAL
-        self._title = title
-        self._total = total
-        self._unit = unit
-        self._done = 0.0
-        self._text = self._part = ""
-        self._next = time.monotonic() + self._interval
+    def __init__(self, stream: TextIO, diagnostics: Diagnostics) -> None:
+        self._stream = stream
+        self._diagnostics = diagnostics
+        self._begun = ""
+        self._turn = threading.RLock()
 
-    def advance(self, amount: float = 1) -> None:
-        self.update(done=self._done + amount)
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._stream.encoding
 
-    def update(self, *, done: float | None = None, text: str | None = None) -> None:
-        self._done = self._done if done is None else done
-        self._text = self._text if text is None else text
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + self._interval
-            share = f" {self._done / self._total:.0%}" if self._total else f" {self._done:.0f} {self._unit}"
-            self._tell(f"{self._title}:{share} {self._text}{self._part}".rstrip())
+    def write(self, text: str, /) -> int:
+        with self._turn:
+            lines, end, self._begun = (self._begun + text).rpartition("\n")
+            if end:
+                self._diagnostics.overheard(lines)
+        return len(text)
 
-    def part(self, name: str, done: float, total: float | None, text: str = "") -> None:
-        share = f" {done / total:.0%}" if total else ""
-        self._part = f", {name}{share} {text}".rstrip()
+    def finish(self) -> None:
+        """Print the line that was begun last."""
+        with self._turn:
+            begun, self._begun = self._begun, ""
+            if begun:
+                self._diagnostics.overheard(begun)
+
+    def writable(self) -> bool:
+        return True
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
 
 
 @contextmanager
 def _signals_end_it() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end a question.
+    """Let Ctrl-C, SIGTERM and SIGHUP end a question.
 
     asyncio's own handlers only cancel the task, and it is the task that waits for the answer.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
-    terminate = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    before = {signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler)}
+    before |= {number: signal.signal(number, signals.terminate) for number in signals.terminating()}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, interrupt)
-        signal.signal(signal.SIGTERM, terminate)
-
-
-@contextmanager
-def _drawn(
-    stream: TextIO, shown: Callable[[str], str], title: str, total: float | None, unit: str, *, color: bool
-) -> Iterator[tuple[Progress, Callable[[str], None]]]:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        MofNCompleteColumn,
-        ProgressColumn,
-        SpinnerColumn,
-        TaskID,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-    from rich.progress import Progress as Bars
-
-    console = Console(file=stream, force_terminal=True, no_color=not color, highlight=False, markup=False)
-    # What is said beside it matters more than a long bar.
-    width = max(4, min(40, console.width - 72))
-    amount: list[ProgressColumn] = [DownloadColumn()] if unit == "bytes" else [MofNCompleteColumn()]
-    way: list[ProgressColumn] = (
-        [SpinnerColumn(), TimeElapsedColumn()]
-        if total is None
-        else [BarColumn(width), *amount, TimeRemainingColumn()]
-    )
-    name = TextColumn("{task.description}", markup=False)
-    beside = TextColumn("{task.fields[beside]}", markup=False)
-    # transient: what stays on the screen is the result, not the road to it.
-    with Bars(name, *way, beside, console=console, transient=True) as bars:
-        task = bars.add_task(shown(title), total=total, beside="")
-        below: list[TaskID] = []
-
-        class Bar:
-            def advance(self, amount: float = 1) -> None:
-                bars.advance(task, amount)
-
-            def update(self, *, done: float | None = None, text: str | None = None) -> None:
-                bars.update(task, completed=done)
-                if text is not None:
-                    bars.update(task, beside=shown(text))
-
-            def part(self, name: str, done: float, total: float | None, text: str = "") -> None:
-                if not below or bars.tasks[-1].description != shown(name):
-                    for old in below:
-                        bars.remove_task(old)
-                    below[:] = [bars.add_task(shown(name), total=total, beside="")]
-                bars.update(below[0], completed=done, beside=shown(text))
-
-        yield Bar(), lambda text: console.out(text, end="")
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _redacted(value: Any, secrets: tuple[str, ...]) -> Any:
     if isinstance(value, str):
         return redact(value, secrets)
     if isinstance(value, dict):
-        return {key: _redacted(inner, secrets) for key, inner in value.items()}
+        # A name of ours is no secret; a host's, or a field's, may be.
+        return {
+            key if key.isidentifier() else redact(key, secrets): _redacted(inner, secrets)
+            for key, inner in value.items()
+        }
     if isinstance(value, (list, tuple)):
         return [_redacted(inner, secrets) for inner in value]
     return value if value is None or isinstance(value, (bool, int, float)) else redact(str(value), secrets)

@@ -93,6 +93,15 @@ class NotFoundError(MotorctlError):
     code = "not_found"
 
 
+def no_collection(name: str, database: str) -> NotFoundError:
+    """Return the error of a command for a collection that isn't there: the same words in each."""
+    return NotFoundError(
+        f"no collection {name!r} in the database {database!r}",
+        hint="`motorctl indexes list` shows the collections",
+        collection=name,
+    )
+
+
 class RefusedError(MotorctlError):
     """The data said no: not enough money or stock, a key used with other arguments."""
 

@@ -6,7 +6,6 @@ A format writes to a `Sheet` and knows nothing of where that goes. Nothing here 
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,6 +29,8 @@ class Column:
     Rows that differ in what is under `bar_by` (a currency) have scales of their own. A row with more than
     one under `bar_rest` stands for that many others: it doesn't set the scale, and has no bar if that would
     be longer than the longest. Bars are for the eye: `table` and `markdown` show them, csv and JSON don't.
+
+    A terminal that is too narrow goes without columns that have a `spare`, the one with the greatest first.
     """
 
     key: str
@@ -38,6 +39,7 @@ class Column:
     bar_of: str | None = None
     bar_by: str | None = None
     bar_rest: str | None = None
+    spare: int = 0
 
     @property
     def heading(self) -> str:
@@ -238,154 +240,6 @@ def without_bars(columns: Sequence[Column]) -> list[Column]:
     return [column for column in columns if column.bar_of is None]
 
 
-GAP = 2
-"""Blanks between two columns of a table."""
-
-
-class Table:
-    """A Rich table fitted to the terminal; in a pipe plain aligned text with nothing cut."""
-
-    def __init__(
-        self,
-        sheet: Sheet,
-        columns: Sequence[Column] | None,
-        bars: Mapping[str, Bars] | None = None,
-        *,
-        heading: bool = True,
-    ) -> None:
-        self._sheet = sheet
-        self._columns = columns
-        self._bars = bars or {}
-        self._bar_width = PIPED_BAR
-        self._drawn = False
-        self._heading = heading
-        self._widths: list[int] = []
-        self._count = 0
-
-    def rows(self, rows: Sequence[Row]) -> None:
-        self._columns = columns = self._columns or found_columns(rows)
-        self._count += len(rows)
-        if self._sheet.terminal:
-            self._draw(columns, rows)
-        else:
-            drawn = [
-                {**row, **{key: bar.draw(row, PIPED_BAR) for key, bar in self._bars.items()}} for row in rows
-            ]
-            self._align(columns, [[printable(cell(row.get(c.key))) for c in columns] for row in drawn])
-
-    def end(self) -> None:
-        if not self._count and self._columns and not self._sheet.terminal:
-            self._align(self._columns, [])
-        if self._sheet.terminal:
-            rows = "1 row" if self._count == 1 else f"{self._count} rows"
-            self._sheet.write(f"\x1b[2m({rows})\x1b[0m\n" if self._sheet.color else f"({rows})\n")
-
-    def _align(self, columns: Sequence[Column], cells: list[list[str]]) -> None:
-        from rich.cells import cell_len
-
-        first = not self._widths
-        if first and self._heading:
-            cells = [[printable(c.heading) for c in columns], *cells]
-        if first:
-            self._widths = [max((cell_len(row[i]) for row in cells), default=0) for i in range(len(columns))]
-        lines = []
-        for row in cells:
-            padded = []
-            for column, width, value in zip(columns, self._widths, row, strict=True):
-                space = " " * (width - cell_len(value))
-                padded.append(space + value if column.right else value + space)
-            lines.append("  ".join(padded).rstrip() + "\n")
-        self._sheet.write("".join(lines))
-
-    def _draw(self, columns: Sequence[Column], rows: Sequence[Row]) -> None:
-        from rich import box
-        from rich.console import Console
-        from rich.table import Table as RichTable
-        from rich.text import Text
-
-        buffer = io.StringIO()
-        color = self._sheet.color
-        console = Console(file=buffer, force_terminal=True, no_color=not color, highlight=False, markup=False)
-        # Folded as narrow as need be, never cut: a number without its last digits is another number.
-        console.width = max(console.width, 5 * len(columns))
-        table = RichTable(
-            box=box.SIMPLE_HEAD,
-            show_edge=False,
-            show_header=self._heading,
-            header_style="bold" if color else "",
-            pad_edge=False,
-            padding=(0, 1, 0, 0),
-        )
-        shown = brief if self._heading else cell
-        titles = [printable(column.heading) if self._heading else "" for column in columns]
-        cells = [[printable(shown(row.get(c.key))) for c in columns] for row in rows]
-        room = console.width - GAP * (len(columns) - 1)
-        if self._bars:
-            self._draw_bars(columns, rows, [titles, *cells], room)
-        whole = kept_whole(
-            [titles, *cells], [c.right for c in columns], room, [c.bar_of is not None for c in columns]
-        )
-        for column, unbroken in zip(columns, whole, strict=True):
-            style = "cyan" if color and not self._heading and column is columns[0] else None
-            table.add_column(
-                Text(printable(column.heading)),
-                justify="right" if column.right else "left",
-                overflow="fold",
-                no_wrap=unbroken,
-                style=style,
-            )
-        for row in cells:
-            table.add_row(*(Text(value) for value in row))
-        console.print(table)
-        text = buffer.getvalue()
-        lines = (text if color else Text.from_ansi(text).plain).splitlines()
-        self._sheet.write("".join(line.rstrip() + "\n" for line in lines))
-
-    def _draw_bars(
-        self, columns: Sequence[Column], rows: Sequence[Row], cells: list[list[str]], room: int
-    ) -> None:
-        """Put bars into the cells, as long as the other columns leave room for."""
-        from rich.cells import cell_len
-
-        if not self._drawn:
-            # Once: the pieces of a long table have one scale.
-            others = [i for i, column in enumerate(columns) if column.bar_of is None]
-            taken = sum(max(cell_len(row[i]) for row in cells) for i in others)
-            width = (room - taken) // len(self._bars)
-            self._bar_width = min(max(width, NARROWEST_BAR), WIDEST_BAR)
-            self._drawn = True
-        for row, shown in zip(rows, cells[1:], strict=True):
-            for i, column in enumerate(columns):
-                if column.bar_of is not None:
-                    shown[i] = self._bars[column.key].draw(row, self._bar_width)
-
-
-def kept_whole(
-    cells: Sequence[Sequence[str]], right: Sequence[bool], width: int, bars: Sequence[bool] = ()
-) -> list[bool]:
-    """Choose the columns whose values stand on one line in `width` cells; the others are folded.
-
-    An id or an e-mail in two pieces can't be copied, so what has no blanks goes first: the first
-    column, then numbers, then the others from the left, as far as there is room. A bar is never folded.
-    """
-    from rich.cells import cell_len
-
-    columns = list(zip(*cells, strict=True))
-    longest = [max(map(cell_len, column)) for column in columns]
-    words = [
-        max((cell_len(word) for value in column for word in value.split()), default=0) for column in columns
-    ]
-    # A column that is folded gets eight cells at least, or its longest word if that is shorter.
-    room = [min(word, 8) for word in words]
-    order = sorted(range(len(columns)), key=lambda i: (i != 0, not right[i], i))
-    whole = list(bars) or [False] * len(columns)
-    room = [long if bar else cells for cells, long, bar in zip(room, longest, whole, strict=True)]
-    for i in order:
-        if words[i] == longest[i] and sum(room) - room[i] + longest[i] <= width:
-            room[i], whole[i] = longest[i], True
-    return whole
-
-
 def found_columns(rows: Sequence[Row]) -> list[Column]:
     """Return a column for each key of the rows, in the order of their first appearance."""
     numbers: dict[str, bool] = {}
@@ -416,6 +270,12 @@ def brief(value: Any) -> str:
     if isinstance(value, datetime):
         return utc(value).isoformat(timespec="minutes").replace("+00:00", "Z")
     return cell(value)
+
+
+def rated(seconds: float, rate: int | None) -> str:
+    """Write how long a number of documents took, for people: `63 ms (3,816 documents a second)`."""
+    taken = f"{seconds * 1000:.0f} ms" if seconds < 0.1 else f"{seconds:.1f} s"
+    return f"{taken} ({rate:,} documents a second)" if rate else taken
 
 
 def plain(value: Any) -> Any:

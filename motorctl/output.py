@@ -24,19 +24,19 @@ from motorctl.formats import (
     Ndjson,
     Row,
     Sheet,
-    Table,
     Writer,
     encoder,
     found_columns,
     without_bars,
 )
-from motorctl.settings import FORMATS, PICTURES
+from motorctl.global_options import FORMATS, PICTURES
+from motorctl.tables import Table
 from motorctl.text import printable, printable_json
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
-    from motorctl.pictures import Picture
+    from motorctl.pictures.picture import Picture
 
 CHUNK = 500
 """Rows drawn at once: a longer table is drawn in pieces of that many, so that memory stays flat."""
@@ -101,17 +101,19 @@ class Output:
         writer.end()
 
     @contextmanager
-    def after(self, done: str, look: str) -> Iterator[None]:
+    def after(self, done: str | None, look: str | None) -> Iterator[None]:
         """Emit what a command has changed: where that can't be written, the error says what was `done`.
 
-        Else it reads as if nothing was, and invites to do it again. `look` is the command that shows it.
+        Else it reads as if nothing was, and invites to do it again. `look` is the command that shows it, if one
+        does. What is done is None where nothing was.
         """
         try:
             yield
             self.flush()
         except OutputError as error:
-            error.message = f"{done}, but {error.message}"
-            error.hint = f"`{look}` shows it"
+            if done is not None:
+                error.message = f"{done}, but {error.message}"
+                error.hint = f"`{look}` shows it" if look else None
             raise
 
     async def stream(
@@ -168,7 +170,7 @@ class Output:
                 first: list[dict[str, Any]] = decode_all(batch, BSON_OPTIONS)
                 columns = found_columns(first)
                 known = {column.key for column in columns}
-                writer = self._writer(columns, encode)
+                writer = self._writer(columns, encode, found=True)
             for piece in pieces(batch, size):
                 documents: list[dict[str, Any]] = decode_all(piece, BSON_OPTIONS)
                 count += len(documents)
@@ -242,7 +244,14 @@ class Output:
         else:
             self._write(pictures.html(picture, rows, without_bars(columns or found_columns(rows))))
 
-    def _writer(self, columns: Sequence[Column] | None, encode: Encode, rows: Sequence[Row] = ()) -> Writer:
+    def _writer(
+        self,
+        columns: Sequence[Column] | None,
+        encode: Encode,
+        rows: Sequence[Row] = (),
+        *,
+        found: bool = False,
+    ) -> Writer:
         bars = {column.key: Bars(column, rows) for column in columns or () if column.bar_of is not None}
         match self.format:
             case "json":
@@ -254,7 +263,7 @@ class Output:
             case "markdown":
                 return Markdown(self._sheet, columns, bars)
             case "table":
-                return Table(self._sheet, columns, bars)
+                return Table(self._sheet, columns, bars, found=found)
             case _:
                 raise no_picture(self.format)
 

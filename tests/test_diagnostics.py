@@ -5,15 +5,17 @@ from __future__ import annotations
 import io
 import json
 import re
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from conftest import until
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motorctl import diagnostics
 from motorctl.diagnostics import Diagnostics
 from motorctl.errors import MotorctlError, NotFoundError, UsageError
+from motorctl.progress import DRAWN_AFTER
 
 if TYPE_CHECKING:
     from conftest import Runner
@@ -162,6 +164,7 @@ def test_hostile_text_in_a_question_and_a_bar() -> None:
     voice.confirm("Drop \x1b[2Jit?")
     with voice.progress("\x1b[2J[red]title[/red]", total=2) as bar:
         bar.update(done=1, text="\x1b[2J[red]text[/red]")
+        until(lambda: "[red]text" in stream.getvalue(), "the bar is drawn")
     shown = stream.getvalue()
     assert "\x1b[2J" not in shown
     assert r"Drop \x1b[2Jit? [y/N] " in shown
@@ -197,7 +200,7 @@ def test_yes_answers_without_a_question() -> None:
 def test_nobody_can_be_asked(stream: io.StringIO, answers: io.StringIO | None) -> None:
     with pytest.raises(UsageError, match=r"^Drop it\? Nobody can be asked here$") as caught:
         Diagnostics(stream, answers=answers).confirm("Drop it?")
-    assert caught.value.hint == "add --yes (-y)"
+    assert caught.value.hint == "add --yes (-y) if you are sure; --dry-run shows what it would do"
 
 
 def test_a_command_that_destroys_asks(cli: Runner, sync_db: Any) -> None:
@@ -206,7 +209,7 @@ def test_a_command_that_destroys_asks(cli: Runner, sync_db: Any) -> None:
     sync_db.students.insert_one({"name": "Ada", "email": "ada@example.com", "course": "maths", "gpa": 4.0})
     piped = cli(*delete, stdin="y\n")
     assert piped.code == 2
-    assert "hint: add --yes (-y)" in piped.stderr
+    assert "hint: add --yes (-y) " in piped.stderr
     asked = cli(*delete, stdin="n\n", tty=True)
     assert "[y/N]" in asked.stderr
     assert sync_db.students.count_documents({}) == 1
@@ -232,7 +235,7 @@ def test_progress_is_silent_in_a_pipe() -> None:
 def test_progress_in_a_pipe_is_a_line_now_and_then(
     monkeypatch: pytest.MonkeyPatch, verbose: bool, said: str
 ) -> None:
-    monkeypatch.setattr(diagnostics, "QUIET_INTERVAL", 0.0)
+    monkeypatch.setattr("motorctl.progress.QUIET_INTERVAL", 0.0)
     stream = io.StringIO()
     with Diagnostics(stream, verbose=verbose).progress("Importing", total=10) as progress:
         progress.update(done=5, text="orders.csv")
@@ -240,7 +243,7 @@ def test_progress_in_a_pipe_is_a_line_now_and_then(
 
 
 def test_progress_without_a_total_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(diagnostics, "QUIET_INTERVAL", 0.0)
+    monkeypatch.setattr("motorctl.progress.QUIET_INTERVAL", 0.0)
     stream = io.StringIO()
     with Diagnostics(stream, verbose=True).progress("Exporting", unit="documents") as progress:
         progress.advance(7)
@@ -253,11 +256,21 @@ def test_progress_is_drawn_on_a_terminal_and_goes_away(total: float | None, unit
     with Diagnostics(stream, color=False).progress("Importing", total=total, unit=unit) as progress:
         progress.advance(1)
         progress.update(text="orders.csv")
+        until(lambda: "orders.csv" in stream.getvalue(), "the bar is drawn")
     shown = stream.getvalue()
     assert "Importing" in shown
-    assert "orders.csv" in shown
     assert shown.endswith("\x1b[2K")  # the line is erased: what stays on the screen is the result
     assert "\x1b[?25h" in shown  # and the cursor is back
+
+
+def test_what_is_over_at_once_draws_no_progress() -> None:
+    stream = Terminal()
+    voice = Diagnostics(stream, color=False)
+    with voice.progress("Looking") as progress:
+        progress.update(text="orders")
+        voice.warning("seen")
+    time.sleep(DRAWN_AFTER + 0.1)
+    assert stream.getvalue() == "warning: seen\n"
 
 
 @pytest.mark.parametrize(("quiet", "as_json"), [(True, False), (False, True)])

@@ -28,9 +28,9 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from motorctl import output
-from motorctl.formats import kept_whole
+from motorctl.global_options import FORMATS
 from motorctl.output import Column, Output, OutputError
-from motorctl.settings import FORMATS
+from motorctl.tables import fitted, folded
 from motorctl.text import printable, printable_json
 
 if TYPE_CHECKING:
@@ -210,6 +210,12 @@ def test_no_golden_file_is_left_over() -> None:
         "free-canonical.json",
         # tests/test_schema_markdown.py
         "schema-plan.md",
+        # tests/test_looks.py
+        *(f"looks-{width}.txt" for width in ("60", "80", "120", "200", "pipe")),
+        # tests/test_imports.py
+        "imports.txt",
+        # tests/test_error_texts.py
+        "errors.txt",
     }
 
 
@@ -263,14 +269,16 @@ def test_a_pipe_cuts_nothing() -> None:
     assert long in rendered([{"a": long}], "table")
 
 
-@pytest.mark.parametrize("columns", [1, 8, 30])
+@pytest.mark.parametrize("columns", [1, 4, 8, 30])
 @pytest.mark.parametrize("value", [1234567890123, "山田太郎山田太郎", "a-long-word-of-27-characters"])
 def test_a_narrow_terminal_cuts_nothing(monkeypatch: pytest.MonkeyPatch, columns: int, value: Any) -> None:
     monkeypatch.setenv("COLUMNS", "40")
-    shown = rendered([{f"c{i}": value for i in range(columns)}], "table", tty=True, color=False)
-    found = "".join(shown.partition("─\n")[2].rpartition("(1 row)")[0].split())
-    assert sorted(found) == sorted(str(value) * columns)
-    assert max(map(cell_len, shown.splitlines())) <= max(40, 5 * columns)
+    row = {f"c{i}": value for i in range(columns)}
+    shown = rendered([row], "table", tty=True, color=False)
+    found = "".join(shown.removesuffix("(1 row)\n").split())
+    expected = "".join([*row, "─" * 40, *([str(value)] * columns)])
+    assert sorted(found.replace("─", "")) == sorted(expected.replace("─", ""))
+    assert max(map(cell_len, shown.splitlines())) <= 40
 
 
 def test_values_as_json_has_them() -> None:
@@ -347,12 +355,12 @@ def test_bars_are_not_in_what_machines_read(format: str) -> None:
     assert "chart" not in shown
 
 
-@pytest.mark.parametrize(("width", "longest"), [(200, 40), (80, 40), (50, 32), (36, 18), (20, 8)])
+@pytest.mark.parametrize(("width", "longest"), [(200, 40), (80, 40), (50, 32), (36, 18), (26, 8)])
 def test_bars_have_the_width_that_is_left(monkeypatch: pytest.MonkeyPatch, width: int, longest: int) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
     shown = rendered(earned(Decimal("1000.00"), 500), "table", BARS, tty=True, color=False)
     assert shown.count("█") == longest + longest // 2
-    assert max(map(cell_len, shown.splitlines())) <= max(width, 26)
+    assert max(map(cell_len, shown.splitlines())) <= width
 
 
 def test_bars_beside_long_names_fit_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -567,15 +575,119 @@ def test_colour_follows_the_terminal_the_flag_and_no_color(cli: Runner) -> None:
 
 
 @pytest.mark.parametrize(
-    ("width", "whole"),
+    ("width", "widths"),
     [
-        (80, [True, True, True]),
-        (40, [True, True, False]),
-        (32, [True, False, False]),
-        (10, [False, False, False]),
+        (80, [16, 10, 17]),  # as wide as they are
+        (47, [16, 10, 17]),
+        (46, [16, 10, 16]),  # the e-mail is folded, after its `@`
+        (42, [16, 10, 12]),
+        (41, [13, 10, 14]),  # the id too
+        (35, None),  # a number never
     ],
 )
-def test_ids_and_numbers_stay_on_one_line_as_long_as_there_is_room(width: int, whole: list[bool]) -> None:
-    cells = [["id", "total", "email"], ["64b7f0c2a1b2c3d4", "1234567.80", "grace@example.com"]]
+def test_ids_and_numbers_stay_on_one_line_as_long_as_there_is_room(
+    width: int, widths: list[int] | None
+) -> None:
+    columns = [Column("id"), Column("total", right=True), Column("email")]
+    cells = [["64b7f0c2a1b2c3d4", "1234567.80", "grace@example.com"]]
 
-    assert kept_whole(cells, [False, True, False], width) == whole
+    layout = fitted(columns, cells, [False] * 3, width)
+
+    assert (layout and list(layout.widths)) == widths
+
+
+def test_columns_of_documents_are_whole_or_a_record_below_each_other() -> None:
+    columns = [Column("id"), Column("email")]
+    cells = [["64b7f0c2a1b2c3d4", "grace@example.com"]]
+
+    assert fitted(columns, cells, [False] * 2, 35, found=True) is not None
+    assert fitted(columns, cells, [False] * 2, 34, found=True) is None
+    assert fitted(columns, cells, [False] * 2, 34) is not None
+
+
+def test_what_can_be_spared_goes_before_anything_is_folded() -> None:
+    columns = [Column("id"), Column("note", spare=1), Column("at", spare=2), Column("email")]
+    cells = [["64b7f0c2a1b2c3d4", "a-note", "2026-01-31T12:00Z", "grace@example.com"]]
+    dated = [False, False, True, False]
+
+    for width, shown, without in (
+        (62, (0, 1, 2, 3), ()),
+        (61, (0, 1, 3), ("at",)),
+        (43, (0, 1, 3), ("at",)),
+        (42, (0, 3), ("note", "at")),
+    ):
+        layout = fitted(columns, cells, dated, width)
+        assert layout is not None
+        assert (layout.shown, layout.without) == (shown, without)
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("two words", ["two words"]),
+        ("some more words", ["some more", "words"]),
+        ("grace@example.com", ["grace@", "example.com"]),
+        ("from_1_created_at_-1", ["from_1_", "created_at_", "-1"]),
+        ("partialFilterExpression", ["partial", "Filter", "Expression"]),
+        ("x" * 25, ["x" * 12, "x" * 12, "x"]),
+        ("山田太郎山田太郎", ["山田太郎山田", "太郎"]),
+        ("a  b", ["a  b"]),
+        ("", [""]),
+    ],
+)
+def test_long_text_is_folded_where_a_reader_would(text: str, lines: list[str]) -> None:
+    assert folded(text, 12) == lines
+
+
+@given(ANY_TEXT, st.integers(2, 30))
+def test_folding_loses_nothing_but_blanks(text: str, width: int) -> None:
+    shown = printable(text)
+    lines = folded(shown, width)
+    assert all(cell_len(line) <= width for line in lines)
+    assert "".join("".join(lines).split()) == "".join(shown.split())
+
+
+def test_the_points_of_decimals_are_below_each_other() -> None:
+    values = (Decimal("1.5"), Decimal(1000000), Decimal128("-0.125"), None)
+    rows: list[dict[str, Any]] = [{"n": value} for value in values]
+    lines = rendered(rows, "table").splitlines()
+    assert lines == ["          n", "      1.5", "1000000", "     -0.125", ""]
+    shown = rendered(rows, "table", tty=True, color=False).splitlines()
+    assert shown == [lines[0], "─" * 11, *lines[1:], "(4 rows)"]
+
+
+def test_a_long_number_in_a_later_piece_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "CHUNK", 2)
+    rows = [{"n": 1}, {"n": 2}, {"n": 3}, {"n": 1234567}]
+    assert "1234567" in rendered(rows, "table", tty=True, color=False)
+    piped = rendered(rows, "table", tty=True, color=False).splitlines()
+    assert [line.strip() for line in piped if not line.startswith("─")] == [
+        "n", "1", "2", "n", "3", "1234567", "(4 rows)",
+    ]  # fmt: skip
+
+
+def test_a_long_table_has_one_heading(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "CHUNK", 2)
+    shown = rendered([{"a": "x", "n": i} for i in range(6)], "table", tty=True, color=False)
+    assert shown.count("─\n") == 1
+    assert shown.endswith("(6 rows)\n")
+
+
+def test_one_very_long_value_of_a_list_ends_in_an_ellipsis(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    rows = [{"id": 1, "text": "word " * 500}, {"id": 2, "text": "short"}]
+    columns = [Column("id"), Column("text")]
+    lines = rendered(rows, "table", columns, tty=True, color=False).splitlines()
+    assert len(lines) == 2 + 8 + 1 + 2
+    assert lines[9].endswith("…")
+    assert lines[-1] == "values that end in … are longer: -o json has them whole"
+    assert "…" not in rendered(rows[0], "table", tty=True, color=False)
+
+
+def test_right_to_left_text_moves_no_column() -> None:
+    """A left-to-right mark in the gap behind it, and nowhere else: no value that is copied has one."""
+    rows = [{"name": "محمد", "n": 5, "city": "Hamburg"}, {"name": "Ada", "n": 1815, "city": "London"}]
+    shown = rendered(rows, "table", tty=True, color=False).splitlines()
+    assert shown[2] == "محمد \u200e    5  Hamburg"
+    assert shown[3] == "Ada   1815  London"
+    assert "\u200e" not in rendered(rows, "table")

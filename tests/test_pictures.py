@@ -23,13 +23,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_output import HOSTILE, Terminal
 
-from motorctl.cli import ENTRIES
+from motorctl.commands import ENTRIES
 from motorctl.errors import UsageError
 from motorctl.formats import Column
+from motorctl.global_options import PICTURES
 from motorctl.output import Output
-from motorctl.pictures import Picture, html, svg
+from motorctl.pictures import html, svg
 from motorctl.pictures.panels import Panel, panels, short, thinned, ticks
-from motorctl.settings import PICTURES
+from motorctl.pictures.picture import Picture
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

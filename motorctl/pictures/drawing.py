@@ -22,8 +22,8 @@ from motorctl.pictures.panels import plain, short, shown, thinned
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from motorctl.pictures import Picture
     from motorctl.pictures.panels import Panel
+    from motorctl.pictures.picture import Picture
 
 _SVG = "http://www.w3.org/2000/svg"
 FONT = 12

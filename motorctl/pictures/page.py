@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from motorctl.formats import Column
-    from motorctl.pictures import Picture
     from motorctl.pictures.panels import Panel
+    from motorctl.pictures.picture import Picture
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 """What a browser may do with the page: nothing but show it, whatever somebody finds to get into it."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from motorctl.formats import Column
-    from motorctl.pictures import Picture
+    from motorctl.pictures.picture import Picture
 
 COLORS = 8
 """Series that colours can tell apart; what is beyond is drawn as one."""
