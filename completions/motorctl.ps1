@@ -1,19 +1,26 @@
-Import-Module PSReadLine
-Set-PSReadLineKeyHandler -Chord Tab -Function MenuComplete
-$scriptblock = {
+# Completion of motorctl for PowerShell 5.1 and later.
+Register-ArgumentCompleter -Native -CommandName motorctl -ScriptBlock {
     param($wordToComplete, $commandAst, $cursorPosition)
-    $Env:_MOTORCTL_COMPLETE = "complete_powershell"
-    $Env:_TYPER_COMPLETE_ARGS = $commandAst.ToString()
-    $Env:_TYPER_COMPLETE_WORD_TO_COMPLETE = $wordToComplete
-    motorctl | ForEach-Object {
-        $commandArray = $_ -Split ":::"
-        $command = $commandArray[0]
-        $helpString = $commandArray[1]
-        [System.Management.Automation.CompletionResult]::new(
-            $command, $command, 'ParameterValue', $helpString)
+    # The line up to the cursor goes through a variable: how an empty or quoted argument reaches a program
+    # differs from version to version.
+    $end = $cursorPosition - $commandAst.Extent.StartOffset
+    $line = $commandAst.Extent.Text.PadRight($end).Substring(0, $end)
+    $program = $commandAst.CommandElements[0].Extent.Text.Trim('"', "'")
+    $env:_MOTORCTL_LINE = $line
+    try {
+        $what, $words = @(& $program __complete powershell 2>$null)
     }
-    $Env:_MOTORCTL_COMPLETE = ""
-    $Env:_TYPER_COMPLETE_ARGS = ""
-    $Env:_TYPER_COMPLETE_WORD_TO_COMPLETE = ""
+    finally {
+        Remove-Item Env:_MOTORCTL_LINE
+    }
+    if (-not $words) {
+        # Nothing at all makes PowerShell complete files; an empty string keeps it from that.
+        if ($what -ne 'files') { '' }
+        return
+    }
+    foreach ($item in $words) {
+        $word, $help = $item -split "`t", 2
+        if (-not $help) { $help = $word }
+        [System.Management.Automation.CompletionResult]::new($word, $word.Trim("'"), 'ParameterValue', $help)
+    }
 }
-Register-ArgumentCompleter -Native -CommandName motorctl -ScriptBlock $scriptblock

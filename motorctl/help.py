@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from typer._click import Context, HelpFormatter, Parameter
 
-__all__ = ["Help"]
+__all__ = ["Help", "paragraphs"]
 
 PROGRAM = "motorctl"
 
@@ -27,6 +27,11 @@ class Help:
     def get_help_option_names(self, ctx: Context) -> list[str]:  # noqa: ARG002
         return ["-h", "--help"]
 
+    def collect_usage_pieces(self, ctx: Context) -> list[str]:
+        """The words of the usage line, without Typer's braces: `COLLECTION [FILE]` as man pages have it."""
+        pieces: list[str] = super().collect_usage_pieces(ctx)  # type: ignore[misc]
+        return [piece.removeprefix("{").removesuffix("}") if piece[:1] == "{" else piece for piece in pieces]
+
     def format_help(self, ctx: Context, formatter: HelpFormatter) -> None:
         self.format_usage(ctx, formatter)  # type: ignore[attr-defined]
         self.format_help_text(ctx, formatter)
@@ -34,7 +39,7 @@ class Help:
 
     def format_help_text(self, ctx: Context, formatter: HelpFormatter) -> None:  # noqa: ARG002
         """Wrap paragraphs; print indented lines as they stand, so that examples can be copied."""
-        for paragraph in _paragraphs(self.help or ""):
+        for paragraph in paragraphs(self.help or ""):
             formatter.write_paragraph()
             if paragraph[0].startswith(" ") or any(line.startswith(" ") for line in paragraph[1:]):
                 for line in paragraph:
@@ -51,7 +56,7 @@ class Help:
         formatter.write_paragraph()
         formatter.write_text(
             f"Global options (--uri, --db, --output, --timeout, --yes, ...) go before or after the command: "
-            f"`{PROGRAM} --help` lists them."
+            f"`{PROGRAM} --help` lists them, `{PROGRAM} help exit-codes` the exit codes."
         )
 
     def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
@@ -67,11 +72,12 @@ class Help:
         return {title: records for title, records in sections.items() if records}
 
 
-def _paragraphs(text: str) -> list[list[str]]:
-    paragraphs: list[list[str]] = [[]]
+def paragraphs(text: str) -> list[list[str]]:
+    """Return a help text's paragraphs as their lines; those of a block keep their indentation."""
+    found: list[list[str]] = [[]]
     for line in inspect.cleandoc(text).splitlines():
         if line:
-            paragraphs[-1].append(line)
-        elif paragraphs[-1]:
-            paragraphs.append([])
-    return [p for p in paragraphs if p]
+            found[-1].append(line)
+        elif found[-1]:
+            found.append([])
+    return [paragraph for paragraph in found if paragraph]
