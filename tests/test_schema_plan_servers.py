@@ -1,14 +1,19 @@
-"""The plan's rules, held against the real server: what it says of each option is what the server does.
+"""The plan's rules, held against real servers: what it says of each option is what the server does.
 
-Which server that is says `MOTORCTL_TEST_URI`: run it against each version.
+The server of all tests, and those that MOTORCTL_TEST_SERVERS names: URIs of replica sets, with spaces between
+them. What can be done on one of them depends on its version.
 """
 
 from __future__ import annotations
 
+import os
+import uuid
 from datetime import UTC, datetime
 from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+import pymongo
 import pytest
 from pymongo.errors import OperationFailure
 
@@ -30,7 +35,29 @@ from motorctl.core.schema.planning.commands import commands
 from motorctl.core.schema.planning.impossible import against_collection, against_index
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from motorctl.client import Database
+
+EMBEDDED = "embedded"
+SERVERS = [EMBEDDED, *os.environ.get("MOTORCTL_TEST_SERVERS", "").split()]
+
+
+@pytest.fixture(
+    scope="session", params=SERVERS, ids=lambda uri: urlsplit(uri).netloc.rpartition("@")[2] or uri
+)
+def server_uri(request: pytest.FixtureRequest, server_uri: str) -> str:
+    """The URI of each server in turn."""
+    return server_uri if request.param == EMBEDDED else str(request.param)
+
+
+@pytest.fixture
+def dbname(server_uri: str) -> Iterator[str]:
+    """A database of this test's own; servers of others are left clean."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    yield name
+    with pymongo.MongoClient[dict[str, Any]](server_uri) as client:
+        client.drop_database(name)
 
 
 async def create(db: Database, collection: Collection) -> None:

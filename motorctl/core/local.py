@@ -292,7 +292,8 @@ async def kill(state: State) -> None:
     if state.pid is None or process_identity(state.pid) != state.process:
         return
     with suppress(ProcessLookupError):
-        os.kill(state.pid, signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL)
+        # Windows has no SIGKILL: os.kill calls TerminateProcess for a SIGTERM.
+        os.kill(state.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
     await _gone(state, 10)
 
 
@@ -358,7 +359,7 @@ def _in_use(home: Home) -> MotorctlError:
         pid = int((home.data / "mongod.lock").read_text(encoding="ascii"))
         return MotorctlError(
             f"a mongod that is not in {home.state.name} (process {pid}) runs on {home.data}",
-            hint=f"end it with `kill {pid}`, then start again",
+            hint=f"end it with `{'taskkill /F /PID' if sys.platform == 'win32' else 'kill'} {pid}`, then start again",
             pid=pid,
         )
     return MotorctlError(f"another mongod runs on {home.data}", hint="end it, then start again")

@@ -7,6 +7,7 @@ that can't be used is a `UsageError`. Knows nothing of columns or records.
 from __future__ import annotations
 
 import re
+import warnings
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from operator import attrgetter, itemgetter
@@ -119,7 +120,10 @@ def _try(layout: str) -> None:
     """Raise `UsageError` for a format that strptime can't use."""
     wrong = ""
     try:
-        datetime.strptime("", layout)  # noqa: DTZ007
+        with warnings.catch_warnings():
+            # Python 3.13 warns of days without a year: they are of 1900.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            datetime.strptime("", layout)  # noqa: DTZ007
     except re.error:
         wrong = "it names a part twice"
     except ValueError as error:
