@@ -1,6 +1,6 @@
 """What the user typed, read: a text from an argument, `@file` or stdin; JSON documents; sort orders; pipelines.
 
-Extended JSON is understood everywhere, in a pipeline mongosh's notation and YAML too. An error names the
+Extended JSON and mongosh's notation are understood everywhere, in a pipeline YAML too. An error names the
 argument and the place in it.
 """
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from motorctl.core.aggregation.literal import Literal
     from motorctl.manifest.document import Document
 
+LARGEST = 64 * 1024 * 1024
+"""Bytes that are read of an argument's file. A command has 16 MiB as BSON, some three times that as Extended JSON."""
+
 _VARIABLE = re.compile(r"([a-z\u0080-\U0010ffff][\w\u0080-\U0010ffff]*)(?::([^=@]+))?([=@])(.*)", re.DOTALL)
 # What begins so is JSON or was copied from mongosh; everything else is YAML.
 _NOTATION = re.compile(r"\s*(?:[\[{;]|//|/\*|(?:db|var|let|const|use)\b)")
@@ -30,32 +33,60 @@ _NOTATION = re.compile(r"\s*(?:[\[{;]|//|/\*|(?:db|var|let|const|use)\b)")
 def text(app: App, value: str, name: str) -> str:
     """Return the text of an argument: itself, a file's after `@`, stdin's for `-`. `name` is for errors."""
     if value == "-":
-        return _decoded(app.stdin.read(), f"{name}: stdin")
+        return _decoded(app.stdin.read(LARGEST + 1), f"{name}: stdin")
     if not value.startswith("@"):
         return value
     path = Path(value[1:]).expanduser()
     try:
-        return _decoded(path.read_bytes(), f"{name}: {path}")
+        with path.open("rb") as file:
+            return _decoded(file.read(LARGEST + 1), f"{name}: {path}")
     except OSError as error:
-        raise UsageError(f"{name}: cannot read {path}: {(error.strerror or str(error)).lower()}") from error
+        raise UsageError(
+            f"{name}: cannot read {path}: {(error.strerror or str(error)).lower()}",
+            hint="a path begins in the directory that you are in",
+        ) from error
 
 
 def value(app: App, argument: str, name: str) -> Any:
-    """Return the Extended JSON value of an argument, `@file` or `-`."""
+    """Return the value of an argument, `@file` or `-`: Extended JSON, or as mongosh writes it."""
     from motorctl.core import extjson
 
     content = text(app, argument, name)
+    if not content.strip():
+        raise UsageError(
+            f"{_place(argument, name)} is empty", hint='a document looks like {"field": "value"}'
+        )
     try:
-        return extjson.loads(content)
+        try:
+            return extjson.loads(content)
+        except json.JSONDecodeError as error:
+            return extjson.to_bson_values(_as_mongosh(content, error))
     except json.JSONDecodeError as error:
         raise UsageError(
             f"{_place(argument, name)}: not JSON: {error.msg.lower()} at line {error.lineno}, column {error.colno}",
-            hint=None if argument.startswith(("@", "-")) else "quote it for the shell, in single quotes",
+            hint=None if argument.startswith(("@", "-")) else _quoting(content),
             line=error.lineno,
             column=error.colno,
         ) from error
     except ValueError as error:
         raise UsageError(f"{_place(argument, name)}: not Extended JSON: {error}") from error
+
+
+def _as_mongosh(content: str, error: json.JSONDecodeError) -> Any:
+    """Return the parsed Extended JSON of what is no JSON and may be mongosh's notation; else raise the error of JSON."""
+    from motorctl.core.aggregation import literal
+
+    try:
+        return literal.read(content).value
+    except literal.LiteralError:
+        raise error from None
+
+
+def _quoting(content: str) -> str:
+    """Return the next step for text that was typed and is no JSON; where it has no quotes the shell may have had them."""
+    if {'"', "'"} & set(content):
+        return """names and texts stand in double quotes, all of it in single quotes: '{"name": "Ada"}'"""
+    return 'quote it for the shell, in single quotes: \'{"name": "Ada"}\''
 
 
 def document(app: App, argument: str | None, name: str) -> dict[str, Any]:
@@ -191,7 +222,9 @@ class Pipeline:
 
         try:
             return Document(
-                self.name, self._content, about=About("pipeline", "a pipeline", "[{$match: {...}}]")
+                self.name,
+                self._content,
+                about=About("pipeline", "a pipeline", "a pipeline looks like [{$match: {...}}]"),
             )
         except ManifestError as error:
             raise UsageError(error.message, hint=error.hint or self._quoting(), **error.details) from None
@@ -271,6 +304,10 @@ def _place(argument: str, name: str) -> str:
 
 
 def _decoded(content: bytes, place: str) -> str:
+    if len(content) > LARGEST:
+        raise UsageError(
+            f"{place} is larger than {LARGEST >> 20} MiB: the server takes no command of that size"
+        )
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

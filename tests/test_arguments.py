@@ -72,10 +72,28 @@ def test_dates_know_their_zone() -> None:
 
 def test_broken_json_names_line_and_column() -> None:
     with pytest.raises(UsageError) as caught:
-        arguments.value(app(), '{"a": 1,\n  b: 2}', "--filter")
+        arguments.value(app(), '{"a": 1,\n  "b": two}', "--filter")
     assert caught.value.message.startswith("--filter: not JSON: ")
-    assert caught.value.message.endswith("at line 2, column 3")
-    assert caught.value.details == {"line": 2, "column": 3}
+    assert caught.value.message.endswith("at line 2, column 8")
+    assert caught.value.details == {"line": 2, "column": 8}
+    assert "names and texts stand in double quotes" in (caught.value.hint or "")
+
+
+def test_a_filter_may_be_as_mongosh_writes_it() -> None:
+    typed = """{name: 'Ada', gpa: {$gte: 3}, _id: ObjectId("64b7f0c2a1b2c3d4e5f60718"), since: ISODate("2026-01-31"),}"""
+    assert arguments.value(app(), typed, "--filter") == {
+        "name": "Ada",
+        "gpa": {"$gte": 3},
+        "_id": ObjectId("64b7f0c2a1b2c3d4e5f60718"),
+        "since": datetime(2026, 1, 31, tzinfo=UTC),
+    }
+    with pytest.raises(UsageError, match="--filter: not Extended JSON: since: "):
+        arguments.value(app(), "{since: ISODate('x')}", "--filter")
+
+
+def test_json_whose_quotes_the_shell_took_is_told_so() -> None:
+    with pytest.raises(UsageError) as caught:
+        arguments.value(app(), "{name: Ada}", "--filter")
     assert "quote it for the shell" in (caught.value.hint or "")
 
 
