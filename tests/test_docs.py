@@ -1,4 +1,4 @@
-"""README says what the program does: its lines parse, its tables are the program's, its commands are CI's."""
+"""README and docs say what the program does: their lines parse, its tables are the program's, its commands are CI's."""
 
 from __future__ import annotations
 
@@ -8,26 +8,29 @@ from pathlib import Path
 
 import pytest
 
-from motorctl import cli as program
-from motorctl.app import Streams
+from motorctl import cli, program
 from motorctl.errors import ExitCode
+from motorctl.streams import Streams
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}
 
 
 def typed() -> list[str]:
-    """Return each motorctl command line in README's blocks, continuation lines joined."""
-    blocks = re.findall(r"^```(?:sh|console)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    """Return each motorctl command line in the blocks of README and docs, continuation lines joined."""
+    # The examples of docs/commands.md are run, all of them, by test_examples.py.
+    pages = "\n".join([README, *(text for name, text in PAGES.items() if name != "commands.md")])
+    blocks = re.findall(r"^```(?:sh|console)\n(.*?)^```", pages, re.MULTILINE | re.DOTALL)
     text = "\n".join(blocks).replace("\\\n", " ")
     return [m.group(1) for m in re.finditer(r"^(?:\$ )?\s*(motorctl .*)$", text, re.MULTILINE)]
 
 
 @pytest.mark.parametrize("line", typed())
-def test_every_command_in_readme_is_one(line: str) -> None:
+def test_every_command_that_is_shown_is_one(line: str) -> None:
     words = shlex.split(re.split(r" [|<>] | > ", line)[0], comments=True)[1:]
     root = program.root()
-    run = program.Run(words, {}, Streams.standard())
+    run = cli.Run(words, {}, Streams.standard())
     with root.make_context("motorctl", list(words), obj=run) as context:
         name, command, rest = root.resolve_command(context, [*context._protected_args, *context.args])
         assert command is not None
@@ -55,3 +58,22 @@ def test_ci_runs_the_test_command_of_readme() -> None:
     ]
 
     assert line in README.splitlines()
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", *(f"docs/{name}" for name in PAGES), ".github/CONTRIBUTING.md"]
+)
+def test_every_link_leads_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for target in re.findall(
+        r"\]\(([^)\s]+)\)", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    ):
+        if "://" not in target:
+            path, _, heading = target.partition("#")
+            found = (ROOT / page).parent / path if path else ROOT / page
+            assert found.exists(), target
+            if heading:
+                titles = re.findall(r"^#+ (.*)", found.read_text(encoding="utf-8"), re.MULTILINE)
+                assert heading in {
+                    re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles
+                }, target

@@ -1,35 +1,41 @@
-"""README's recipes for CI systems, run as far as a machine without them can: their motorctl lines, for real."""
+"""The recipes of README and docs, run as far as a machine without them can: their motorctl lines, for real."""
 
 from __future__ import annotations
 
-import base64
+import configparser
+import gzip
 import json
 import os
 import re
 import shlex
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pymongo
 import pytest
-from conftest import Server
+import secured
 from ruamel.yaml import YAML
+from secured import as_user
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conftest import Runner
+    from conftest import Runner, Server
     from pymongo.database import Database as SyncDatabase
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+TEXT = "\n".join(
+    path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+)
 
 
 def recipe(name: str) -> str:
-    """Return the block of README whose first line names the file."""
+    """Return the block whose first line names the file."""
     (found,) = re.findall(
-        rf"^```(?:yaml|make|sh)\n# {re.escape(name)}\n(.*?)^```", README, re.MULTILINE | re.DOTALL
+        rf"^```(?:yaml|make|sh|ini)\n# {re.escape(name)}\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL
     )
     return str(found)
 
@@ -196,17 +202,13 @@ def test_a_batch_of_payments_by_cron(
     project: Path, server_uri: str, dbname: str, sync_db: SyncDatabase[dict[str, Any]]
 ) -> None:
     """The script as it stands: a file pays once, what is refused is mailed, and without a server it says 75."""
-    mail = project / "bin" / "mail"
-    mail.write_text('#!/bin/sh\n{ echo "$2"; cat; } >> "$MAILS"\n')
-    mail.chmod(0o755)
-    (project / "uri").write_text(server_uri)
-    (project / "uri").chmod(0o600)
-    script = recipe("send-payments.sh").replace("/etc/motorctl/uri", str(project / "uri"))
+    mails, uri = mailing(project), uri_file(project, server_uri)
+    script = recipe("send-payments.sh").replace("/etc/motorctl/uri", str(uri))
     script = script.replace("/srv/payments", str(project)).replace(
         "MOTORCTL_DB=shop", f"MOTORCTL_DB={dbname}"
     )
     (project / "send-payments.sh").write_text(script)
-    mails, ledger = project / "mails", sync_db["transfers"]
+    ledger = sync_db["transfers"]
     sync_db["accounts"].insert_many([{"_id": name, "balance": 50} for name in ("alice", "bob")])
 
     def send(file: str = "", rows: str = "") -> int:
@@ -232,14 +234,14 @@ def test_a_batch_of_payments_by_cron(
     assert send() == 0
     assert mails.read_text() == said, "nothing to send"
 
-    (project / "uri").write_text("mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=200")
+    uri.write_text("mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=200")
     assert send("payments-3.csv", "alice,bob,1.00\n") == 75
     assert (project / "payments-3.csv").exists()
 
 
 def block(after: str, kind: str) -> str:
-    """Return the first block of that kind behind these words of README."""
-    found = re.search(rf"^```{kind}\n(.*?)^```", README[README.index(after) :], re.MULTILINE | re.DOTALL)
+    """Return the first block of that kind behind these words."""
+    found = re.search(rf"^```{kind}\n(.*?)^```", TEXT[TEXT.index(after) :], re.MULTILINE | re.DOTALL)
     assert found
     return found[1]
 
@@ -248,7 +250,7 @@ def test_the_lines_about_money_and_stock_run_as_they_stand(cli: Runner) -> None:
     """The tour, the section's lines, and the batch's file, one after the other in one database."""
     tour = re.findall(r"^\$ (.*)", block("**Transfers**", "console"), re.MULTILINE)
     codes, user = [], ""
-    for line in [*tour, *block("## Money and stock", "sh").splitlines()]:
+    for line in [*tour, *block("# Money and stock\n", "sh").splitlines()]:
         words = shlex.split(re.split(r" [|>] ", line.removeprefix("user=$("))[0], comments=True)
         done = cli(*(user if word == "$user" else word for word in words[1:]))
         codes.append(done.code)
@@ -263,18 +265,9 @@ def test_the_lines_about_money_and_stock_run_as_they_stand(cli: Runner) -> None:
 
 @pytest.fixture
 def guarded(tmp_path: Path) -> Iterator[Server]:
-    """A server with a user `root`, whose password is secret."""
-    key = tmp_path / "key"
-    key.write_text(base64.b64encode(os.urandom(72)).decode())
-    key.chmod(0o600)
-    server = Server(tmp_path / "guarded", "--keyFile", str(key))
-    try:
-        server.initiate()
-        with pymongo.MongoClient[dict[str, Any]](server.uri) as first:
-            first.admin.command("createUser", "root", pwd="secret", roles=["root"])
+    """A server with the user `root`."""
+    with secured.guarded(tmp_path) as server:
         yield server
-    finally:
-        server.kill()
 
 
 def test_the_role_of_the_payments_sends_and_changes_no_record(guarded: Server, cli: Runner) -> None:
@@ -283,7 +276,7 @@ def test_the_role_of_the_payments_sends_and_changes_no_record(guarded: Server, c
         json.loads(re.sub(r"(\w+):", r'"\1":', re.sub(r",\s*\]", "]", call)))
         for call in re.findall(r"^db\.create(?:Role|User)\((.*?)\)$", text, re.MULTILINE | re.DOTALL)
     )
-    with pymongo.MongoClient[dict[str, Any]](guarded.uri, username="root", password="secret") as root:
+    with pymongo.MongoClient[dict[str, Any]](as_user(guarded, "root")) as root:
         root.shop.command("createRole", role.pop("role"), **role)
         root.shop.command("createUser", user.pop("user"), **user)
         for side in ("from", "to"):
@@ -324,3 +317,113 @@ def test_the_role_of_the_payments_sends_and_changes_no_record(guarded: Server, c
                 forbidden()
         assert list(ledger.find()) == before
         assert len(before) == 6
+
+
+# --- jobs ---------------------------------------------------------------------------------------------
+
+
+def mailing(project: Path) -> Path:
+    """Put a `mail` on the PATH that keeps what it is given, and return where."""
+    mail = project / "bin" / "mail"
+    mail.write_text('#!/bin/sh\n{ echo "$2"; cat; } >> "$MAILS"\n')
+    mail.chmod(0o755)
+    return project / "mails"
+
+
+def uri_file(project: Path, uri: str) -> Path:
+    path = project / "uri"
+    path.write_text(uri)
+    path.chmod(0o600)
+    return path
+
+
+def test_a_night_of_cron(
+    project: Path, server_uri: str, dbname: str, sync_db: SyncDatabase[dict[str, Any]]
+) -> None:
+    mails, uri = mailing(project), uri_file(project, server_uri)
+    script = recipe("nightly.sh").replace("/etc/motorctl/uri", str(uri)).replace("/srv/nightly", str(project))
+    (project / "nightly.sh").write_text(script.replace("MOTORCTL_DB=shop", f"MOTORCTL_DB={dbname}"))
+    (project / "in").mkdir()
+
+    def night(name: str, *lines: str) -> int:
+        (project / "in" / f"orders-{name}.ndjson.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
+        return run("sh nightly.sh", project, MAILS=str(mails), XDG_CONFIG_HOME=str(project)).returncode
+
+    order = '{"status": "completed", "amount": 5, "created_at": {"$date": "2026-11-20T00:00:00Z"}}'
+    assert night("1", order, order) == 0
+    assert "some were refused" not in mails.read_text()
+    assert "| period |" in re.sub(" +", " ", mails.read_text())
+    assert night("2", order, "five") == 0
+    assert "orders: some were refused" in mails.read_text()
+    assert sync_db["orders"].count_documents({}) == 3, "the first night's file is not imported again"
+    uri.write_text("mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=200")
+    assert night("3", order) == 75
+
+
+def test_the_systemd_service(
+    project: Path, server_uri: str, dbname: str, sync_db: SyncDatabase[dict[str, Any]]
+) -> None:
+    unit = configparser.ConfigParser(interpolation=None, comment_prefixes="#", strict=True)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read_string(recipe("/etc/systemd/system/motorctl-nightly.service"))
+    line = (
+        unit["Service"]["ExecStart"].replace("/opt/motorctl/bin/", "").replace("/srv/in", str(project / "in"))
+    )
+    variables = dict(pair.split("=", 1) for pair in unit["Service"]["Environment"].split())
+    assert variables["MOTORCTL_URI_FILE"] == "%d/uri", "systemd's directory of credentials"
+    variables |= {"MOTORCTL_URI_FILE": str(uri_file(project, server_uri)), "MOTORCTL_DB": dbname}
+    (project / "in").mkdir()
+    (project / "in" / "orders.ndjson").write_text('{"a": 1}\nfive\n')
+    done = run(line, project, **variables)
+    assert done.returncode == int(unit["Service"]["SuccessExitStatus"]) == 7, done.stderr
+    assert sync_db["orders"].count_documents({}) == 1
+    timer = configparser.ConfigParser(interpolation=None, comment_prefixes="#", strict=True)
+    timer.read_string(recipe("/etc/systemd/system/motorctl-nightly.timer"))
+    assert timer["Timer"]["OnCalendar"] == "*-*-* 02:15:00"
+
+
+def test_the_kubernetes_job_imports_each_part_once(
+    project: Path, server_uri: str, dbname: str, sync_db: SyncDatabase[dict[str, Any]]
+) -> None:
+    job = parsed(recipe("import-job.yaml"))["spec"]
+    (container,) = job["template"]["spec"]["containers"]
+    assert container["command"] == ["sh", "-c"]
+    (line,) = container["args"]
+    (project / "orders.ndjson").write_text("".join(f'{{"n": {n}}}\n' for n in range(100)))
+    line = line.replace("/data/", f"{project}/")
+    variables = {"MOTORCTL_URI_FILE": str(uri_file(project, server_uri)), "MOTORCTL_DB": dbname}
+    with ThreadPoolExecutor(2) as pods:
+        done = list(
+            pods.map(
+                lambda index: run(line, project, **variables, JOB_COMPLETION_INDEX=str(index)),
+                range(job["completions"]),
+            )
+        )
+    assert [pod.returncode for pod in done] == [0] * 8, [pod.stderr for pod in done]
+    assert sorted(order["n"] for order in sync_db["orders"].find()) == list(range(100))
+
+
+def test_the_nightly_look_for_drift_in_kubernetes(project: Path, server_uri: str, dbname: str) -> None:
+    pod = parsed(recipe("drift-cronjob.yaml"))["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    mounts = {mount["name"] for mount in container["volumeMounts"]}
+    assert mounts == {volume["name"] for volume in pod["volumes"]}
+    line = shlex.join(["motorctl", *container["args"]]).replace("/schema ", f"{project}/schema ")
+    variables = {"MOTORCTL_URI_FILE": str(uri_file(project, server_uri)), "MOTORCTL_DB": dbname}
+    assert run(line, project, **variables).returncode == 8
+    assert run("motorctl schema apply schema --yes", project, **variables).returncode == 0
+    assert run(line, project, **variables).returncode == 0
+
+
+def test_the_ansible_tasks(project: Path, server_uri: str, dbname: str) -> None:
+    (play,) = parsed(recipe("motorctl.yml"))
+    copy, look, apply = play["tasks"]
+    assert copy["ansible.builtin.copy"]["dest"] == "/etc/motorctl/schema/"
+    variables = {"MOTORCTL_URI_FILE": str(uri_file(project, server_uri)), "MOTORCTL_DB": dbname}
+
+    def task(which: dict[str, Any]) -> int:
+        line = which["ansible.builtin.command"].replace("/etc/motorctl/", f"{project}/")
+        return run(line, project, **variables).returncode
+
+    assert (task(look), task(apply), task(look)) == (8, 0, 0)
+    assert look["failed_when"] == "drift.rc not in [0, 8]"
