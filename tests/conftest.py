@@ -17,18 +17,20 @@ import sys
 import tempfile
 import time
 import uuid
+import warnings
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import hypothesis
+import old_servers
 import pymongo
 import pytest
-from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.errors import PyMongoError
 
 from motorctl import cli as program
-from motorctl.core import mongod
+from motorctl.core import driver, mongod
 from motorctl.errors import MotorctlError
 
 if TYPE_CHECKING:
@@ -40,6 +42,16 @@ if TYPE_CHECKING:
 # process that they start with them.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# The driver's move, tried beforehand: PyMongo's own async client under Motor's name, here and in each process of the
+# program. So nothing in this module may import Motor before this.
+PYMONGO = os.environ.get("MOTORCTL_TEST_DRIVER") == "pymongo"
+if PYMONGO:
+    _stand_in = str(Path(__file__).parent / "pymongo_async")
+    sys.path.insert(0, _stand_in)
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        [_stand_in, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    ).strip(os.pathsep)
 
 # A property holds or it doesn't; how long an example takes on a busy machine is not a property.
 hypothesis.settings.register_profile("motorctl", deadline=None)
@@ -55,6 +67,27 @@ TEST_PARAMETERS = (
 )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    if PYMONGO:
+        # PyMongo leaves the socket of a connection that is given up while it is being opened (a monitor, at the end
+        # of its client) to the garbage collector. What the program itself leaves open, a run with Motor says.
+        config.addinivalue_line("filterwarnings", "ignore:unclosed <socket:ResourceWarning")
+        warnings.filterwarnings("ignore", "unclosed <socket", ResourceWarning)  # for after the last test
+    if config.option.server and not hasattr(config, "workerinput"):
+        _start_servers(config)
+
+
+def _start_servers(config: pytest.Config) -> None:
+    """Start the servers that `--server` asks for: the test modules find them where somebody's own would be named."""
+    if config.args_source is not pytest.Config.ArgsSource.ARGS:
+        config.args[:] = [str(config.rootpath / name) for name in old_servers.EVERYWHERE]
+    servers = ExitStack()
+    config.add_cleanup(servers.close)
+    uris = servers.enter_context(old_servers.started(config.option.server))
+    named = os.environ.get("MOTORCTL_TEST_SERVERS", "").split()
+    os.environ["MOTORCTL_TEST_SERVERS"] = " ".join([*named, *uris])
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--failover",
@@ -63,17 +96,37 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="how many transfers tests/test_transfer_failover.py makes while members are killed (5000, say)",
     )
     parser.addoption(
+        "--start-order",
+        type=float,
+        metavar="SECONDS",
+        help="how late the server comes up in tests/test_start_order.py (20, say)",
+    )
+    parser.addoption(
+        "--faults",
+        action="store_true",
+        help="each command by each fault: at each message in tests/test_network_faults.py (half an hour), in each "
+        "form in tests/test_process_faults.py and tests/test_secrets.py",
+    )
+    parser.addoption(
+        "--server",
+        action="append",
+        choices=old_servers.WHEELS,
+        metavar="VERSION",
+        help="run the tests that hold on every server against this one, too: 4.4, 5.0 or 6.0; may be given again",
+    )
+    parser.addoption(
         "--thorough",
         type=int,
         metavar="N",
-        help="N times the examples of tests/test_money_model.py and the rounds of tests/test_transfer_history.py",
+        help="N times the examples of tests/test_money_model.py and the rounds of tests/test_transfer_history.py, "
+        "and every road of a password in tests/test_secrets.py",
     )
 
 
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:  # noqa: ARG001
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Run as many tests at once as there are cores, each process on a server of its own; a named server is one."""
     named = {"MOTORCTL_TEST_URI", "MOTORCTL_TEST_SERVERS"} & os.environ.keys()
-    return 0 if named else min(os.cpu_count() or 1, 4)
+    return 0 if named or config.option.server else min(os.cpu_count() or 1, 4)
 
 
 class Server:
@@ -195,9 +248,11 @@ def dbname(server_uri: str) -> Iterator[str]:
 @pytest.fixture
 async def db(server_uri: str, dbname: str) -> AsyncIterator[Database]:
     """The test's database as core gets it: through Motor."""
+    from motor.motor_asyncio import AsyncIOMotorClient
+
     client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(server_uri, tz_aware=True)
     yield client.get_database(dbname)
-    client.close()
+    await driver.close(client)
 
 
 @pytest.fixture

@@ -13,8 +13,11 @@ import inspect
 import re
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from motorctl.core.privileges import lack
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from datetime import datetime
 
     from pymongo.errors import OperationFailure
 
@@ -52,8 +55,10 @@ async def aggregate(
 
 
 def refusal(error: OperationFailure) -> str:
-    """Return the server's sentence of an error; of a command that it quotes, the name alone."""
-    return without_values(str((error.details or {}).get("errmsg", error)))
+    """Return the server's sentence of an error; of a command that it does not permit, which privilege it needs."""
+    said = str((error.details or {}).get("errmsg", error))
+    lacking = lack(said) if error.code == UNAUTHORIZED else None
+    return lacking.sentence if lacking else without_values(said)
 
 
 def without_values(sentence: str) -> str:
@@ -99,11 +104,25 @@ async def start_transaction(session: Any, **options: Any) -> None:
     await _settled(session.start_transaction(**options))
 
 
+async def close(client: Any) -> None:
+    """Close a client, which tells the server of its sessions."""
+    closing = client.close()
+    if inspect.isawaitable(closing):
+        await closing
+
+
 async def server_version(db: Database) -> tuple[int, int]:
     """Ask the server for its version: major and minor. Every user may."""
     reply = await db.command({"buildInfo": 1})
     major, minor, *_ = reply["versionArray"]
     return int(major), int(minor)
+
+
+async def server_time(db: Database) -> datetime:
+    """Ask the server for its clock: what several hosts compare must be one's. Every user may."""
+    # Commands don't take the database's way of reading dates by themselves.
+    found: datetime = (await db.command({"hello": 1}, codec_options=db.codec_options))["localTime"]
+    return found
 
 
 async def _documents(cursor: Any) -> list[dict[str, Any]]:

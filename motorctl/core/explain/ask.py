@@ -8,11 +8,12 @@ gone a server lets go by itself, of an explain it doesn't: who stops waiting for
 from __future__ import annotations
 
 import asyncio
-import inspect
 from typing import TYPE_CHECKING, Any, Literal
 
 from bson.codec_options import CodecOptions, DatetimeConversion
 from pymongo.errors import PyMongoError
+
+from motorctl.core import driver
 
 if TYPE_CHECKING:
     from motorctl.client import Database
@@ -45,9 +46,7 @@ async def explain(
     if command["verbosity"] == "queryPlanner":
         planned: dict[str, Any] = await db.command(command, codec_options=_OPTIONS)
         return planned
-    opened: Any = db.client.start_session(causal_consistency=False)
-    # Motor has to be waited for here, PyMongo's own client not.
-    async with await opened if inspect.isawaitable(opened) else opened as session:
+    async with await driver.start_session(db.client, causal_consistency=False) as session:
         try:
             answer: dict[str, Any] = await db.command(command, codec_options=_OPTIONS, session=session)
         except asyncio.CancelledError:
