@@ -14,7 +14,7 @@ import pytest
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.errors import OperationFailure
 
-from motorctl.core import abandoned
+from motorctl.core import abandoned, driver
 from motorctl.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ async def test_a_transaction_is_ended_only_if_its_process_is_gone_and_was_ours(
         ):
             if row.get("appName") == "another":
                 sync_db.client.admin.command({"killSessions": [{"id": row["lsid"]["id"]}]})
-    client.close()
+    await driver.close(client)
 
 
 def test_nothing_is_ended_behind_a_router_or_too_young() -> None:

@@ -13,7 +13,7 @@ from bson import Binary, Decimal128, ObjectId
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.monitoring import CommandListener
 
-from motorctl.core import accounts
+from motorctl.core import accounts, driver
 from motorctl.errors import DuplicateKeyError, RefusedError
 
 if TYPE_CHECKING:
@@ -328,7 +328,7 @@ async def test_a_list_of_all_holds_a_thousand_at_a_time(server_uri: str, sync_db
     asked = Batches()
     client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(server_uri, event_listeners=[asked])
     found = [row["id"] async for row in accounts.find(client[sync_db.name], {})]
-    client.close()
+    await driver.close(client)
     assert len(found) == 2500
     assert asked.sizes == [1000, 1000, 500]
 
@@ -442,8 +442,8 @@ def test_a_status_of_another_program_is_left_to_it(cli: Runner, sync_db: Documen
 
 @pytest.mark.usefixtures("alice")
 async def test_a_freeze_waits_for_the_transfer_that_has_the_account(db: Database) -> None:
-    async with await db.client.start_session() as session:
-        session.start_transaction()
+    async with await driver.start_session(db.client) as session:
+        await driver.start_transaction(session)
         await db.accounts.update_one(
             {"_id": "alice"}, {"$set": {"balance": Decimal128("80.00")}}, session=session
         )
@@ -459,8 +459,8 @@ async def test_a_freeze_waits_for_the_transfer_that_has_the_account(db: Database
 async def test_a_transfer_that_read_the_account_before_the_freeze_is_refused(db: Database) -> None:
     from pymongo.errors import OperationFailure
 
-    async with await db.client.start_session() as session:
-        session.start_transaction()
+    async with await driver.start_session(db.client) as session:
+        await driver.start_transaction(session)
         assert await db.accounts.find_one({"_id": "alice"}, session=session)
         await accounts.set_status(db, "alice", "frozen")
         with pytest.raises(OperationFailure) as conflict:
@@ -473,8 +473,8 @@ async def test_a_transfer_that_read_the_account_before_the_freeze_is_refused(db:
 
 async def test_money_that_comes_in_while_an_account_is_being_closed_keeps_it_open(db: Database) -> None:
     await db.accounts.insert_one({"_id": "till", "balance": Decimal128("0.00"), "status": "open"})
-    async with await db.client.start_session() as session:
-        session.start_transaction()
+    async with await driver.start_session(db.client) as session:
+        await driver.start_transaction(session)
         await db.accounts.update_one(
             {"_id": "till"}, {"$set": {"balance": Decimal128("5.00")}}, session=session
         )

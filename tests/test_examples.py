@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from bson import Decimal128, ObjectId
 
-from motorctl import cli as program
+from motorctl import program
+from motorctl.commands import ENTRIES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +43,7 @@ NOT_BASH = {
 def examples() -> list[tuple[str, str]]:
     """Return (command path, example line) of each example in the program."""
     found = []
-    for entry in program.ENTRIES.values():
+    for entry in ENTRIES.values():
         loaded = program.load(entry)
         for name, command in (getattr(loaded, "commands", None) or {"": loaded}).items():
             text = command.help or ""

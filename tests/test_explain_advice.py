@@ -20,6 +20,7 @@ from bson import Decimal128, ObjectId, Regex
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.errors import OperationFailure
 
+from motorctl.core import driver
 from motorctl.core.explain import ask, read
 from motorctl.core.explain.advice import Advice, Proposal, advise, missing_index
 from motorctl.core.explain.query import Query
@@ -88,7 +89,7 @@ async def orders(place: tuple[str, str]) -> AsyncIterator[Database]:
         elif not name.startswith("system."):
             await db.drop_collection(name)
     assert await db["orders"].count_documents({}) == COUNT
-    client.close()
+    await driver.close(client)
 
 
 @pytest.fixture
@@ -304,7 +305,7 @@ async def test_a_join_is_told_of_an_index_that_it_cant_use(orders: Database, opt
     await orders["users"].create_index("no", **options)
     stage = {"$lookup": {"from": "users", "localField": "number", "foreignField": "no", "as": "buyer"}}
     before = await used(orders, "users", "no_1")
-    await orders["orders"].aggregate([{"$limit": 50}, stage]).to_list(None)
+    await answered(orders, "orders", [{"$limit": 50}, stage])
     # The classic engine looks each value up by itself: in a sparse index all but null are, in a partial one
     # some.
     serves = "sparse" in options and await used(orders, "users", "no_1") > before
@@ -313,7 +314,7 @@ async def test_a_join_is_told_of_an_index_that_it_cant_use(orders: Database, opt
     await build(orders, *advice.proposals)
     name = advice.proposals[0].resolved_name if advice.proposals else "no_1"
     before = await used(orders, "users", name)
-    await orders["orders"].aggregate([{"$limit": 50}, stage]).to_list(None)
+    await answered(orders, "orders", [{"$limit": 50}, stage])
     assert await used(orders, "users", name) > before
 
 
@@ -415,7 +416,7 @@ async def test_who_may_not_list_indexes_is_told_so(own: Database, server_uri: st
         advice = await advise(client.get_database(own.name), query, plan)
     finally:
         await admin.command({"configureFailPoint": "failCommand", "mode": "off"})
-        client.close()
+        await driver.close(client)
     assert kinds(advice) == ["unauthorized"]
 
 
@@ -434,7 +435,7 @@ async def test_what_the_server_doesnt_tell_is_done_without(
         advice = await advise(client.get_database(own.name), query, plan)
     finally:
         await admin.command({"configureFailPoint": "failCommand", "mode": "off"})
-        client.close()
+        await driver.close(client)
     assert advice.index == {"qty": 1}
 
 
@@ -800,14 +801,19 @@ async def test_the_other_side_of_a_join_is_advised_an_index(orders: Database, st
     ]
     before = await used(orders, "users", "no_1")
     await build(orders, *advice.proposals)
-    await orders["orders"].aggregate(query.pipeline).to_list(None)
+    await answered(orders, "orders", query.pipeline)
     assert await used(orders, "users", "no_1") > before
     assert kinds((await advised(orders, query))[1]) == ["fine"]
 
 
+async def answered(db: Database, collection: str, stages: Any) -> list[dict[str, Any]]:
+    """Run a pipeline to its end."""
+    return [row async for row in await driver.aggregate(db[collection], stages)]
+
+
 async def used(db: Database, collection: str, name: str) -> int:
     """Count how often the server used an index."""
-    rows = await db[collection].aggregate([{"$indexStats": {}}]).to_list(None)
+    rows = await answered(db, collection, [{"$indexStats": {}}])
     return sum(int(row["accesses"]["ops"]) for row in rows if row["name"] == name)
 
 

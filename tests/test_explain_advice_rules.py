@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 from motor.motor_asyncio import AsyncIOMotorClient
 
+from motorctl.core import driver
 from motorctl.core.explain import ask, read
 from motorctl.core.explain.advice import Facts, advise, judge
 from motorctl.core.explain.advice.conditions import literal_prefix, take_apart
@@ -283,7 +284,7 @@ async def _tried(uri: str, name: str, query: Query) -> None:
         }
     finally:
         await db.command({"dropIndexes": "c", "index": "*"})
-        client.close()
+        await driver.close(client)
 
 
 def _cost(plan: Plan) -> int:

@@ -19,6 +19,7 @@ import pytest
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.errors import OperationFailure
 
+from motorctl.core import driver
 from motorctl.core.explain import ask, verdict
 from motorctl.core.explain.query import Query
 from motorctl.core.explain.ratio import worst_ratio
@@ -69,7 +70,7 @@ def version(place: tuple[str, str, Version]) -> Version:
 async def db(place: tuple[str, str, Version]) -> AsyncIterator[Database]:
     client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(place[0], tz_aware=True)
     yield client.get_database(place[1])
-    client.close()
+    await driver.close(client)
 
 
 def fill(db: Documents, version: Version) -> None:

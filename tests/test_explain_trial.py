@@ -23,6 +23,7 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import monitoring
 from pymongo.errors import BulkWriteError, OperationFailure
 
+from motorctl.core import driver
 from motorctl.core.explain import trial
 from motorctl.core.explain.advice import Proposal
 from motorctl.core.explain.query import Query
@@ -103,7 +104,7 @@ async def orders(server_uri: str, dbname: str, sent: Sent) -> AsyncIterator[Data
         elif not name.startswith("system."):
             await db.drop_collection(name)
     assert await db["orders"].count_documents({}) == COUNT
-    client.close()
+    await driver.close(client)
 
 
 async def tried(db: Database, query: Query = QUERY, *proposals: Proposal, **rest: Any) -> trial.Trial:

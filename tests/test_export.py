@@ -24,6 +24,8 @@ from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS, RawBSONDocument
 from conftest import Server, command
 from motor.motor_asyncio import AsyncIOMotorClient
 
+from motorctl import progress
+from motorctl.core import driver
 from motorctl.core import export as core
 from motorctl.core.workers import Workers
 from motorctl.errors import MotorctlError, UnreachableError
@@ -212,7 +214,7 @@ async def test_a_server_that_is_killed_on_the_way_leaves_no_file(tmp_path: Path)
         with pytest.raises(UnreachableError, match="lost on the way: the export is not whole"):
             await export(client.db.a)
     finally:
-        client.close()
+        await driver.close(client)
         server.kill()
     assert 0 < job.documents < 1000
     assert list(out.parent.iterdir()) == []
@@ -461,9 +463,10 @@ def test_a_collection_that_changes_meanwhile_is_said(
 
 
 def test_progress_is_drawn_beside_a_file_and_never_over_documents(
-    cli: Runner, sync_db: SyncDatabase[Any], tmp_path: Path
+    cli: Runner, sync_db: SyncDatabase[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sync_db.a.insert_many([{"_id": i} for i in range(10)])
+    monkeypatch.setattr(progress, "DRAWN_AFTER", 0)
     drawn = cli("export", "a", "--out", str(tmp_path / "x.ndjson"), tty=True)
     assert "exporting a" in drawn.stderr
     assert cli("export", "a", tty=True).stderr == ""

@@ -25,6 +25,7 @@ from pymongo import WriteConcern
 from pymongo.errors import AutoReconnect
 
 from motorctl import retry
+from motorctl.core import driver
 from motorctl.core.ingest import engine
 from motorctl.core.ingest.account import Account, DefectError, ErrorLimit
 from motorctl.core.ingest.decoding.decode import decode
@@ -623,7 +624,7 @@ async def test_a_lost_connection_inserts_nothing_twice(
     client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(server_uri, appname="ingest-test")
     account = Account()
     await run(client[db.name]["c"], data, Options(), account, attempt=again)
-    client.close()
+    await driver.close(client)
     assert counts(account.summary()) == [4000, 4000, 0, 0, 0]
     assert await db.c.count_documents({}) == 4000
 
@@ -709,7 +710,7 @@ async def test_a_slow_last_batch_is_waited_for(db: Database, server_uri: str, fa
     client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(server_uri, appname="slow-test")
     account = Account()
     await run(client[db.name]["c"], b'{"n":1}\n' * 10, Options(), account, last_reply_seconds=0.1)
-    client.close()
+    await driver.close(client)
     assert counts(account.summary()) == [10, 10, 0, 0, 0]
 
 
@@ -735,7 +736,7 @@ async def test_a_cancelled_import_does_not_wait_for_ever(
     with pytest.raises(asyncio.CancelledError):
         await task
     assert time.monotonic() - started < 1.5
-    client.close()
+    await driver.close(client)
     assert counts(account.summary()) == [10, 0, 0, 0, 10]
     assert account.first[0].reason == NO_ANSWER
 

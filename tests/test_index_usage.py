@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pymongo
 import pytest
+import secured
 from bson import Int64
-from conftest import Server
+from secured import User, as_user
 
 from motorctl.core import driver
 from motorctl.core.index_usage import Usage, redundancy, sized, usage
@@ -282,25 +283,21 @@ def test_a_series_a_clustered_collection_and_a_view(cli: Runner, sync_db: SyncDa
 
 
 def test_who_may_not_see_it_is_told_which_role_may(cli: Runner, tmp_path: Path) -> None:
-    server = Server(tmp_path / "server", "--auth", replica_set=False)
-    try:
-        with pymongo.MongoClient[dict[str, Any]](server.uri) as first:
-            first.admin.command("createUser", "root", pwd="secret", roles=["root"])
-        with pymongo.MongoClient[dict[str, Any]](server.uri, username="root", password="secret") as root:
+    reads = {"role": "read", "db": "shop"}
+    reader, monitor = User("reader", [reads]), User("monitor", [reads, "clusterMonitor"])
+    with secured.guarded(tmp_path, reader, monitor) as server:
+        with pymongo.MongoClient[dict[str, Any]](as_user(server, "root")) as root:
             root["shop"]["users"].create_index("email")
-            root["shop"].command("createUser", "reader", pwd="secret", roles=["read"])
-            monitor = {"role": "clusterMonitor", "db": "admin"}
-            root["shop"].command("createUser", "monitor", pwd="secret", roles=["read", monitor])
         for user, code in (("reader", 4), ("monitor", 0)):
-            uri = f"mongodb://{user}:secret@{server.host}/shop?directConnection=true"
-            listed = cli("indexes", "list", "--usage", "--uri", uri, "--db", "shop", "-o", "json")
+            listed = cli(
+                *("indexes", "list", "--usage", "--uri", as_user(server, user), "--db", "shop", "-o", "json")
+            )
             assert listed.code == code
             if code:
                 error = listed.error()
-                assert error["message"] == "no right to see how the indexes of users are used ($indexStats)"
+                needs = "needs `indexStats` on shop.users"
+                assert error["message"] == f"no right to see how the indexes of users are used: {needs}"
                 assert "clusterMonitor" in error["hint"]
-    finally:
-        server.kill()
 
 
 def test_comments_for_a_dump() -> None:

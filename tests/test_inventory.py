@@ -12,7 +12,7 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.errors import ServerSelectionTimeoutError
 from test_orders import everything, failing, interrupted
 
-from motorctl.core import inventory
+from motorctl.core import driver, inventory
 from motorctl.errors import MotorctlError, RefusedError
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ async def test_what_was_never_sent_is_not_in_doubt(
         with pytest.raises(ServerSelectionTimeoutError):
             await inventory.move(nowhere.get_database(sync_db.name), "tea", 5, seconds=0.1)
     finally:
-        nowhere.close()
+        await driver.close(nowhere)
 
 
 def test_ctrl_c_in_the_middle_of_a_change_says_that_nobody_knows(sync_db: Documents) -> None:
@@ -190,7 +190,8 @@ def test_ctrl_c_in_the_middle_of_a_change_says_that_nobody_knows(sync_db: Docume
     with failing(sync_db, failCommands=["findAndModify"], blockConnection=True, blockTimeMS=500) as env:
         code, out, err = interrupted(sync_db, line, env)
     assert (code, out) == (130, "")
-    assert "whether it was done is not known, `motorctl inventory get tea` shows it" in err
+    answer = f"stopped before the answer to findAndModify in {sync_db.name}.inventory"
+    assert f"warning: {answer}: whether it was done is not known" in err
 
 
 def test_what_may_run_twice_is_tried_again(cli: Runner, sync_db: Documents) -> None:

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from motor.motor_asyncio import AsyncIOMotorClient
 
-from motorctl.core import accounts, inventory, money
+from motorctl.core import accounts, driver, inventory, money
 from motorctl.core.orders import place as placing
 from motorctl.core.orders import steps
 from motorctl.core.transfers import reverse
@@ -554,4 +554,4 @@ def test_whatever_is_done_in_whatever_order_the_database_holds_what_a_plain_bank
             ),
         )
     finally:
-        client.close()
+        runner.run(driver.close(client))

@@ -142,6 +142,48 @@ async def test_one_line_at_each_retry_and_none_at_the_end() -> None:
         )
 
 
+REASONS: dict[str, Callable[[], Exception]] = {
+    "the connection was lost": lambda: NetworkTimeout("timed out"),
+    "the server is no longer primary": lambda: NotPrimaryError("not primary"),
+    "the server said LockTimeout": lambda: OperationFailure("later", 24, {"codeName": "LockTimeout"}),
+    "the server said 24": lambda: OperationFailure("later", 24),
+}
+
+
+@pytest.mark.parametrize("reason", REASONS)
+async def test_the_line_says_what_failed_and_how_long_the_pause_is(
+    reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("motorctl.retry.RETRYABLE_CODES", frozenset({24}))
+    run = Run(REASONS[reason]())
+    assert await run(attempts=2) == 42
+    (pause,) = run.pauses
+    expected = f"warning: {reason}: trying again in {pause:.1f} s (attempt 1 of 2)"
+    assert (run.stderr.getvalue().splitlines(), 1 <= pause <= 2) == ([expected], True)
+
+
+@pytest.mark.parametrize(("took", "calls"), [(4.9, 2), (5.0, 1), (5.1, 1)])
+async def test_an_attempt_that_took_as_long_as_looking_for_a_server_is_the_last(
+    took: float, calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    run = Run(AutoReconnect("x"))
+
+    async def slow() -> int:
+        clock[0] += took
+        return await run.operation()
+
+    silent = Diagnostics(io.StringIO())
+    trying = retry.attempt(slow, attempts=2, diagnostics=silent, selection_seconds=5, sleep=run.sleep)
+    if calls == 1:
+        with pytest.raises(AutoReconnect):
+            await trying
+    else:
+        assert await trying == 42
+    assert run.calls == calls
+
+
 def test_a_server_that_is_not_there_is_looked_for_once(cli: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     tries = 0
     original = retry.is_transient

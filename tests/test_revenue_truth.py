@@ -108,15 +108,18 @@ def shop(request: pytest.FixtureRequest, server_uri: str) -> Iterator[Shop]:
     uri = server_uri if request.param == EMBEDDED else str(request.param)
     name = f"test_{uuid.uuid4().hex[:12]}"
     with asyncio.Runner() as runner:
-        client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
-            uri, tz_aware=True, io_loop=runner.get_loop()
-        )
+        client = runner.run(_connected(uri))
         try:
             db = client.get_database(name)
             yield Shop(db, runner.run(driver.server_version(db)), runner)
             runner.run(_drop(client, name))
         finally:
-            client.close()
+            runner.run(driver.close(client))
+
+
+async def _connected(uri: str) -> AsyncIOMotorClient[Document]:
+    """Make a client in the loop that it is used in."""
+    return AsyncIOMotorClient(uri, tz_aware=True)
 
 
 async def _drop(client: AsyncIOMotorClient[Document], name: str) -> None:

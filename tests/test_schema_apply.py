@@ -165,7 +165,7 @@ async def test_a_busy_catalogue_is_tried_again(db: Database, server_uri: str, co
         assert [c.status for c in results] == ["applied", status]
     finally:
         await client.admin.command({"configureFailPoint": "failCommand", "mode": "off"})
-        client.close()
+        await driver.close(client)
 
 
 async def test_one_that_fails_does_not_stop_the_others(db: Database) -> None:
@@ -414,10 +414,10 @@ async def test_a_commit_quorum_goes_with_each_build(db: Database, quorum: int | 
     sent: list[Any] = []
 
     class Noting(type(db)):  # type: ignore[misc]
-        async def command(self, command: dict[str, Any]) -> Any:
+        async def command(self, command: dict[str, Any], **options: Any) -> Any:
             if "createIndexes" in command:
                 sent.append(command.get("commitQuorum"))
-            return await db.command(command)
+            return await db.command(command, **options)
 
     changes = await planned(db, users(Index({"a": 1}), Index({"new": 1}, "x")))
     results = await schema.apply(Noting(db.client, db.name), changes, commit_quorum=quorum)
@@ -445,7 +445,7 @@ async def test_a_server_alone_takes_no_commit_quorum(tmp_path: Path) -> None:
         assert await db.list_collection_names() == []
         assert {c.status for c in await schema.apply(db, changes)} == {"applied"}
     finally:
-        client.close()
+        await driver.close(client)
         server.kill()
 
 
@@ -497,7 +497,7 @@ async def test_a_small_pool_is_enough(db: Database, server_uri: str) -> None:
         server_uri, maxPoolSize=1, waitQueueTimeoutMS=1
     )
     assert len(await schema.fetch(client.get_database(db.name))) == 40
-    client.close()
+    await driver.close(client)
 
 
 async def test_what_a_rebuild_left_over_is_not_dumped(db: Database) -> None:
@@ -712,6 +712,6 @@ def test_any_schema_follows_any_other(server_uri: str, dbname: str, schemas: lis
             dumped = manifest.dump_yaml(schema.dump(await schema.fetch(db)))
             assert schema.in_sync(await planned(db, read(dumped), prune=True))
             assert schema.in_sync(await planned(db, desired, prune=True))
-        client.close()
+        await driver.close(client)
 
     asyncio.run(follow())

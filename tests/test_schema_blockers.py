@@ -16,7 +16,7 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import monitoring
 from pymongo.errors import AutoReconnect, ExecutionTimeout, OperationFailure
 
-from motorctl.core import schema, violations
+from motorctl.core import driver, schema, violations
 from motorctl.core.schema import Blocker, Change, Collection, Index, Server, Validator
 from motorctl.core.schema.blockers import find_blockers
 
@@ -222,7 +222,7 @@ async def test_an_index_answers_alone_where_it_can(
     plan = await db.command({"explain": {name: search[name] for name in search if name in _ASKED}})
     assert ("COLLSCAN" in str(plan)) is (used is None)
     assert "'FETCH'" not in str(plan)
-    client.close()
+    await driver.close(client)
 
 
 async def test_an_index_with_arrays_does_not_answer_for_the_documents(db: Database) -> None:
@@ -355,7 +355,7 @@ async def _looked_and_built(
             return result.blockers, error.code or -1
         return result.blockers, 0
     finally:
-        client.close()
+        await driver.close(client)
 
 
 # Values that an index can't take
@@ -1095,7 +1095,7 @@ async def test_only_reading_commands_are_sent(db: Database, server_uri: str) -> 
     }
     # What the plan asks once is asked once.
     assert (sent.names.count("connectionStatus"), sent.names.count("dbStats")) == (1, 1)
-    client.close()
+    await driver.close(client)
 
 
 def test_each_reason_is_documented() -> None:

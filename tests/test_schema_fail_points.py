@@ -13,7 +13,7 @@ from conftest import until
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.errors import AutoReconnect
 
-from motorctl.core import schema
+from motorctl.core import driver, schema
 from motorctl.core.schema import Change, Collection, Index, Server, Validator
 from motorctl.core.schema.applying import rebuild
 
@@ -99,7 +99,7 @@ class Mortal:
             sent = 0
             dead = False
 
-            async def command(self, command: dict[str, Any]) -> Any:
+            async def command(self, command: dict[str, Any], **options: Any) -> Any:
                 if self.dead:
                     raise Killed
                 if next(iter(command)) in CHANGES:
@@ -107,7 +107,7 @@ class Mortal:
                         type(self).dead = True
                         raise Killed
                     type(self).sent += 1
-                return await db.command(command)
+                return await db.command(command, **options)
 
         return Dying(db.client, db.name)
 
@@ -161,7 +161,7 @@ async def test_refused_by_the_server_the_next_one_finishes(
             sender = client.get_database(db.name)
             results = await bring(db, AFTER, sender=sender, server=WITHOUT_CONVERSION)
     finally:
-        client.close()
+        await driver.close(client)
     assert {c.status for c in results} & {"failed", "skipped"}
     assert all(c.error for c in results if c.status == "failed")
     await assert_finished(db)
@@ -257,7 +257,7 @@ async def test_one_that_is_cut_off_does_not_harm_five_others(db: Database, serve
                 unlucky, *(bring(db, AFTER, server=WITHOUT_CONVERSION) for _ in range(5))
             )
     finally:
-        client.close()
+        await driver.close(client)
     assert {(c.status, str(c.error)) for result in others for c in result} == {("applied", "None")}
     await assert_finished(db)
 
@@ -278,7 +278,7 @@ async def test_a_foreign_index_build_is_waited_for_as_long_as_it_lasts(
                 "users", {"key": {"a": 1}, "name": "a"}
             )
     finally:
-        client.close()
+        await driver.close(client)
     assert "a" in await db["users"].index_information()
 
 
@@ -300,6 +300,6 @@ async def test_lost_connections_are_tried_again_as_the_caller_wishes(db: Databas
             changes = await planned(db, AFTER)
             results = await schema.apply(client.get_database(db.name), changes, attempt=thrice)
     finally:
-        client.close()
+        await driver.close(client)
     assert {c.status for c in results if c.action != "keep"} == {"applied"}
     await assert_finished(db)

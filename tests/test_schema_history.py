@@ -12,7 +12,7 @@ from bson import Decimal128, ObjectId
 from motor.motor_asyncio import AsyncIOMotorClient
 
 from motorctl import __version__
-from motorctl.core import schema
+from motorctl.core import driver, schema
 from motorctl.core.schema import Change, Collection, Index, Validator, history
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ async def test_who_may_not_write_it_is_told_and_goes_on(db: Database, server_uri
         assert await history.finish(restricted, ObjectId(), [])
     finally:
         await client.admin.command({"configureFailPoint": "failCommand", "mode": "off"})
-        client.close()
+        await driver.close(client)
     assert await history.entries(db, 1) == []
 
 
@@ -133,7 +133,7 @@ async def test_an_end_that_cannot_be_written_is_told(db: Database) -> None:
     why = await history.finish(client.get_database(db.name), ObjectId(), [])
     assert why is not None
     assert why.startswith("the connection was lost: ")
-    client.close()
+    await driver.close(client)
 
 
 async def test_the_record_is_no_part_of_the_schema(db: Database) -> None:
@@ -206,7 +206,7 @@ def test_nothing_of_a_connection_string_is_known_to_it(
     async def leave() -> None:
         client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(f"{server_uri}&appname=pa55word")
         await begun(client.get_database(dbname))
-        client.close()
+        await driver.close(client)
 
     asyncio.run(leave())
     assert "pa55word" not in str(list(sync_db[history.COLLECTION].find()))

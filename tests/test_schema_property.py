@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 # -- indexes ----------------------------------------------------------------------------------------------
 
 NAMES = st.none() | st.sampled_from(["one", "two", "three"])
-DIRECTIONS = st.sampled_from([1, -1])
 COLLATIONS = st.sampled_from([{"locale": "en"}, {"locale": "simple"}, {"locale": "fr_CA", "strength": 2}])
 FILTERS = st.sampled_from([{"a": 1}, {"b": {"$gt": 1, "$lt": 5}}, {"a": {"$exists": True}}])
 PLAIN = st.fixed_dictionaries(
@@ -357,7 +356,7 @@ def walk(uri: str, dbname: str, steps: Sequence[tuple[list[Collection], Document
             await client.drop_database(dbname)
             await follow(client.get_database(dbname), steps)
         finally:
-            client.close()
+            await driver.close(client)
 
     asyncio.run(run())
 

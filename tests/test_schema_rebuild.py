@@ -50,9 +50,9 @@ class Intercepted:
 
     def __new__(cls, db: Database, intercept: Callable[[str, Callable[[], Awaitable[Any]]], Any]) -> Any:
         class Intercepting(type(db)):  # type: ignore[misc]
-            async def command(self, command: dict[str, Any]) -> Any:
+            async def command(self, command: dict[str, Any], **options: Any) -> Any:
                 name, target = next(iter(command.items()))
-                send = partial(db.command, command)
+                send = partial(db.command, command, **options)
                 return await (
                     intercept(name, send) if target == "users" and name != "listIndexes" else send()
                 )
@@ -484,6 +484,6 @@ def test_never_a_duplicate_that_is_none_to_the_server(
         index = Index(keys, None, {"unique": True, **options})
         if await _found(db, index):
             assert await _refused(db, index)
-        client.close()
+        await driver.close(client)
 
     asyncio.run(compare())

@@ -173,6 +173,44 @@ def test_columns_are_told_by_their_names() -> None:
 # -- the schedule ---------------------------------------------------------------------------------------------
 
 
+def test_a_chunk_takes_all_it_may_and_a_row_that_waits_holds_back_those_behind_it() -> None:
+    schedule: Schedule[int] = Schedule(size=3, window=5, weight=4)
+    assert (schedule.room, schedule.next()) == (5, None)
+    for number, touches, weight in ((1, "ab", 1), (2, "a", 3), (3, "c", 1)):
+        schedule.add(number, touches, weight)
+
+    first = schedule.next()
+    assert first is not None
+    assert (first.rows, first.touched) == ((1, 2), frozenset("ab")), "as heavy as it may be; 3 was too much"
+    assert (schedule.waiting, schedule.room) == ([3], 4)
+
+    for number, touches in ((4, "ad"), (5, "d"), (6, "e")):
+        schedule.add(number, touches)
+    second = schedule.next()
+    assert second is not None
+    assert second.rows == (3, 6), "4 waits for the first chunk, and 5 for 4"
+    assert (schedule.waiting, schedule.next(), schedule.next()) == ([4, 5], None, None)
+
+    schedule.add(7, "z", 9)
+    third = schedule.next()
+    assert third is not None
+    assert third.rows == (7,), "the first row of a chunk may be heavier"
+    schedule.done(first)
+    fourth = schedule.next()
+    assert fourth is not None
+    assert (fourth.rows, schedule.waiting) == ((4, 5), [])
+
+    for number, touches in enumerate("klmno", start=8):
+        schedule.add(number, touches, 0)
+    assert schedule.room == 0
+    with pytest.raises(AssertionError, match="the window is full"):
+        schedule.add(13, "p")
+    fifth, sixth = schedule.next(), schedule.next()
+    assert fifth is not None
+    assert sixth is not None
+    assert (fifth.rows, sixth.rows) == ((8, 9, 10), (11, 12))
+
+
 @given(
     rows=st.lists(st.frozensets(st.sampled_from("abcdefgh"), min_size=1, max_size=3), max_size=60),
     size=st.integers(1, 7),

@@ -79,7 +79,6 @@ class Figures:
     records: int = 0
     seconds: float = 0.0
     longest: float = 0.0
-    troubled: float = 0.0
 
     def __str__(self) -> str:
         return (
@@ -253,7 +252,6 @@ def trouble(members: ReplicaSet, over: threading.Event, figures: Figures) -> Non
         victim.start()
         if number % 2 == 0 and not over.wait(max(0.0, killed + STEPPED_DOWN_AFTER - time.monotonic())):
             figures.step_downs += members.step_down() is not None
-        figures.troubled = time.monotonic() - begun
 
 
 def _victim(members: ReplicaSet, kind: str, chance: random.Random) -> Member:

@@ -8,8 +8,6 @@ prints the table of what was seen, in Markdown.
 from __future__ import annotations
 
 import asyncio
-import base64
-import os
 import sys
 import time
 from contextlib import contextmanager
@@ -20,11 +18,14 @@ from typing import TYPE_CHECKING, Any
 import books
 import pymongo
 import pytest
+import secured
 from bson import Decimal128, ObjectId
 from conftest import Server, until
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import ReadPreference
+from secured import User, as_user
 
+from motorctl.core import driver
 from motorctl.core.transfers.post import post
 from motorctl.core.transfers.request import Request
 from motorctl.errors import ExitCode
@@ -529,7 +530,7 @@ def test_of_two_with_one_key_one_makes_it_and_both_are_told(shop: Shop, name: st
             second = await post(free, [request], seconds=LONG)
             outcomes = [*await first, *second]
         for client in clients:
-            client.close()
+            await driver.close(client)
         return outcomes
 
     outcomes = asyncio.run(both())
@@ -603,26 +604,11 @@ def test_a_standalone_is_told_apart_before_anything_is_tried(
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with two users: `root`, and `reader`, who may read `shop`."""
-    home = tmp_path_factory.mktemp("auth")
-    key = home / "key"
-    key.write_text(base64.b64encode(os.urandom(72)).decode())
-    key.chmod(0o600)
-    server = Server(home / "home", "--keyFile", str(key))
-    try:
-        until(lambda: _pings(f"mongodb://{server.host}/?directConnection=true"), "mongod answers")
-        with pymongo.MongoClient[dict[str, Any]](f"mongodb://{server.host}/?directConnection=true") as first:
-            members = [{"_id": 0, "host": server.host}]
-            first.admin.command("replSetInitiate", {"_id": "rs0", "members": members})
-            until(lambda: first.admin.command("hello")["isWritablePrimary"], "a primary")
-        with pymongo.MongoClient[dict[str, Any]](server.uri) as second:
-            second.admin.command("createUser", "root", pwd=PASSWORD, roles=["root"])
-        with pymongo.MongoClient[dict[str, Any]](_as(server, "root"), tz_aware=True) as root:
-            roles = [{"role": "read", "db": "shop"}]
-            root.admin.command("createUser", "reader", pwd=PASSWORD, roles=roles)
+    reader = User("reader", [{"role": "read", "db": "shop"}])
+    with secured.guarded(tmp_path_factory.mktemp("auth"), reader) as server:
+        with pymongo.MongoClient[dict[str, Any]](as_user(server, "root"), tz_aware=True) as root:
             fill(root.shop)
         yield server
-    finally:
-        server.kill()
 
 
 @pytest.mark.parametrize("name", [*COMMANDS])
@@ -630,11 +616,11 @@ def test_a_user_who_may_only_read_is_refused_and_nothing_is_written(
     guarded: Server, cli: Runner, name: str
 ) -> None:
     command = COMMANDS[name]
-    with pymongo.MongoClient[dict[str, Any]](_as(guarded, "root"), tz_aware=True) as root:
+    with pymongo.MongoClient[dict[str, Any]](as_user(guarded, "root"), tz_aware=True) as root:
         if command.before:
-            assert cli(*command.before, "--uri", _as(guarded, "root"), "--db", "shop").code == 0
+            assert cli(*command.before, "--uri", as_user(guarded, "root"), "--db", "shop").code == 0
         before = _everything(root.shop)
-        uri = _as(guarded, "reader")
+        uri = as_user(guarded, "reader")
         said = cli(*command.arguments, "-o", "json", "--uri", uri, "--db", "shop", stdin=command.stdin)
         assert said.code == ExitCode.UNAUTHORIZED, said.stderr
         assert said.error()["code"] == "not_authorized"
@@ -643,20 +629,20 @@ def test_a_user_who_may_only_read_is_refused_and_nothing_is_written(
 
 
 def test_a_user_who_may_only_read_is_told_what_a_read_can_tell(guarded: Server, cli: Runner) -> None:
-    where = ("-o", "json", "--uri", _as(guarded, "reader"), "--db", "shop")
+    where = ("-o", "json", "--uri", as_user(guarded, "reader"), "--db", "shop")
     absent = cli("transfer", "show", KEY, *where)
     assert absent.code == ExitCode.NOT_FOUND
     assert "without the right to insert" in absent.error()["hint"]
-    assert cli(*COMMANDS["send"].arguments, "--uri", _as(guarded, "root"), "--db", "shop").code == 0
+    assert cli(*COMMANDS["send"].arguments, "--uri", as_user(guarded, "root"), "--db", "shop").code == 0
     assert cli("transfer", "show", KEY, *where).json()["status"] == "committed"
-    with pymongo.MongoClient[dict[str, Any]](_as(guarded, "root"), tz_aware=True) as root:
+    with pymongo.MongoClient[dict[str, Any]](as_user(guarded, "root"), tz_aware=True) as root:
         fill(root.shop)
 
 
 @pytest.fixture(scope="module")
 def abandoned(guarded: Server) -> Server:
     """A replica set whose only member has stepped down, for longer than these tests take."""
-    with pymongo.MongoClient[dict[str, Any]](_as(guarded, "root", direct=True)) as root:
+    with pymongo.MongoClient[dict[str, Any]](as_user(guarded, "root", direct=True)) as root:
         root.admin.command({"replSetStepDown": 600, "force": True})
     return guarded
 
@@ -664,27 +650,21 @@ def abandoned(guarded: Server) -> Server:
 @pytest.mark.parametrize("name", [*COMMANDS])
 def test_without_a_primary_nothing_is_sent(abandoned: Server, cli: Runner, name: str) -> None:
     command = COMMANDS[name]
-    with pymongo.MongoClient[dict[str, Any]](_as(abandoned, "root", direct=True), tz_aware=True) as member:
+    with pymongo.MongoClient[dict[str, Any]](
+        as_user(abandoned, "root", direct=True), tz_aware=True
+    ) as member:
         before = _everything(member.shop)
         begun = time.monotonic()
         said = cli(
             *command.arguments,
             *("-o", "json", "--timeout", "0.3", "--retries", "1", "--db", "shop"),
-            *("--uri", _as(abandoned, "root")),
+            *("--uri", as_user(abandoned, "root")),
             stdin=command.stdin,
         )
         assert time.monotonic() - begun < SLACK
         assert said.code == ExitCode.UNREACHABLE, said.stderr
         assert "no primary" in said.stderr
         assert _everything(member.shop) == before
-
-
-PASSWORD = "secret"
-
-
-def _as(server: Server, user: str, *, direct: bool = False) -> str:
-    how = "directConnection=true" if direct else "replicaSet=rs0"
-    return f"mongodb://{user}:{PASSWORD}@{server.host}/?{how}&authSource=admin"
 
 
 def _pings(uri: str) -> bool:

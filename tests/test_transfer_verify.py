@@ -536,7 +536,7 @@ def verified(server_uri: str, dbname: str) -> Iterator[Callable[[], Report]]:
 
         db = runner.run(connect())
         yield lambda: runner.run(verify(db, limit=1000))
-        db.client.close()
+        runner.run(driver.close(db.client))
 
 
 def _change(made: Ledger, what: str, which: int, by: int) -> None:
@@ -675,7 +675,7 @@ async def test_before_mongodb_5_one_account_is_seen_in_a_transaction(
         pytest.raises(MotorctlError, match="longer than the server permits"),
     ):
         await verify(client[dbname], "alice")
-    client.close()
+    await driver.close(client)
 
 
 @pytest.mark.usefixtures("ledger")
@@ -745,7 +745,7 @@ def checked(uri: str, dbname: str) -> list[str]:
         try:
             return await ready.check(client[dbname])
         finally:
-            client.close()
+            await driver.close(client)
 
     return asyncio.run(check())
 
@@ -773,4 +773,4 @@ async def test_it_is_checked_in_one_round_trip(server_uri: str, dbname: str) -> 
         assert sorted(told[:2]) == [("started", "hello"), ("started", "listIndexes")]
         assert sorted(told[2:]) == [("ended", "hello"), ("ended", "listIndexes")]
     finally:
-        client.close()
+        await driver.close(client)

@@ -25,6 +25,7 @@ from pymongo import MongoClient
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
 from motorctl.commands import transfer_send
+from motorctl.core import driver
 from motorctl.core.transfers import ledger, listing, reverse
 from motorctl.core.transfers.post import post
 from motorctl.core.transfers.request import Request
@@ -493,7 +494,7 @@ async def counted(server_uri: str, dbname: str) -> AsyncIterator[tuple[Database,
         server_uri, tz_aware=True, event_listeners=[commands]
     )
     yield client.get_database(dbname), commands
-    client.close()
+    await driver.close(client)
 
 
 async def test_how_many_commands_a_transfer_takes(
@@ -563,7 +564,7 @@ async def test_an_account_that_is_never_as_it_was_read_ends_by_the_limit(
 
     monkeypatch.setattr(ledger, "account", stale)
     with pytest.raises(UnreachableError, match="an account isn't as it was read"):
-        await post(db, [ask("k", "alice", "bob", "500")], seconds=0.3)
+        await post(db, [ask("k", "alice", "bob", "500")], seconds=1)
     assert balances(books) == {"alice": "100.00", "bob": "50.00"}
     assert books.transfers.count_documents({}) == 0
 
@@ -587,7 +588,7 @@ async def test_of_senders_with_one_key_at_one_instant_one_commits_and_the_others
             assert all(isinstance(o.refused, RefusedError) and not o.record for o in others)
     finally:
         for client in clients:
-            client.close()
+            await driver.close(client)
     assert books.transfers.count_documents({}) == 5
     assert balanced(books)
 
@@ -611,7 +612,7 @@ async def test_transfers_at_the_same_time_lose_nothing(
         made = sum(await asyncio.gather(*(send(n, client) for n, client in enumerate(clients))))
     finally:
         for client in clients:
-            client.close()
+            await driver.close(client)
     assert books.transfers.count_documents({}) == made
     assert balanced(books)
     found = [Decimal(balance) for balance in balances(books).values()]
@@ -1022,5 +1023,5 @@ async def test_two_who_reverse_at_one_instant_reverse_once(
         assert (await show(clients[1][dbname], "k", seconds=5))["reversed_by"] == "k/reversal"
     finally:
         for client in clients:
-            client.close()
+            await driver.close(client)
     assert balances(books) == {"alice": "100.00", "bob": "50.00"}

@@ -26,9 +26,14 @@ IdArgument = Annotated[
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done; write nothing.")]
 
-NOTHING_WRITTEN = "dry run: nothing was written"
 _NAMED = 3
 """How many accounts with a balance that can't be read are named."""
+
+
+def _statuses() -> list[str]:
+    from motorctl.core.accounts import STATUSES
+
+    return list(STATUSES)
 
 
 @group.command("open")
@@ -78,7 +83,7 @@ def open_(
     row = app.run(_attempted(app, accounts.create, document, write=not dry_run))
     if dry_run:
         row["id"] = None if id is None else row["id"]  # the one that was made is no account's
-        app.diagnostics.info(NOTHING_WRITTEN)
+        app.diagnostics.dry_run()
         app.output.emit(row)
         return
     with app.output.after(f"account {row['id']} is open", f"motorctl accounts get {row['id']}"):
@@ -107,7 +112,9 @@ def get(ctx: typer.Context, id: IdArgument) -> None:
 @group.command("list")
 def list_(
     ctx: typer.Context,
-    status: Annotated[str | None, typer.Option(metavar="STATUS", help="open, frozen or closed.")] = None,
+    status: Annotated[
+        str | None, typer.Option(metavar="STATUS", help="open, frozen or closed.", autocompletion=_statuses)
+    ] = None,
     currency: Annotated[str | None, typer.Option(metavar="CODE", help="Only those in this currency.")] = None,
     owner: Annotated[str | None, typer.Option(metavar="TEXT", help="Only those of this owner.")] = None,
     filter: FilterOption = None,
@@ -223,8 +230,10 @@ def _set_status(app: App, id: str, status: str, *, dry_run: bool) -> None:
     if not changed:
         app.diagnostics.info(f"account {id} is {status} already")
     elif dry_run:
-        app.diagnostics.info(NOTHING_WRITTEN)
-    app.output.emit(row)
+        app.diagnostics.dry_run()
+    done = f"account {id} is {status}" if changed and not dry_run else None
+    with app.output.after(done, f"motorctl accounts get {id}"):
+        app.output.emit(row)
 
 
 async def _attempted(app: App, operation: Any, *rest: Any, **options: Any) -> Any:
@@ -239,4 +248,5 @@ def _columns(app: App) -> list[Column]:
     from motorctl.output import Column
 
     names = FIELDS if app.output.format == "csv" else FIELDS[:6]
-    return [Column(name, right=name in ("balance", "entries")) for name in names]
+    right = ("balance", "entries")
+    return [Column(name, right=name in right, spare=int(name == "entries")) for name in names]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from motorctl.errors import DifferenceError, UsageError
+from motorctl.errors import DifferenceError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -70,15 +70,7 @@ def _window(since: str | None, until: str | None, tz: str, limit: int | None) ->
     from motorctl.core import periods
     from motorctl.core.statement import Window
 
-    zone, now = zone_of(tz), datetime.now(UTC)
-    first = None if since is None else periods.moment(since, zone, now)
-    end = None if until is None else periods.moment(until, zone, now)
-    if first and end and first >= end:
-        raise UsageError(
-            f"nothing lies between --since {since} and --until {until}",
-            hint="--since is the earlier one, and --until is not included",
-        )
-    return Window(first, end, limit)
+    return Window(*periods.span(since, until, zone_of(tz), datetime.now(UTC)), limit)
 
 
 class _Lines:

@@ -6,7 +6,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from motorctl.errors import UsageError
+from motorctl.errors import UsageError, no_collection
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -123,6 +123,7 @@ async def _rehearse(app: App, db: Database, job: Job, pipeline: Pipeline, option
     if not rows:
         app.diagnostics.info("the server takes the pipeline; it writes nothing")
     app.output.emit(rows)
+    app.diagnostics.dry_run()
 
 
 async def _show(app: App, db: Database, job: Job, pipeline: Pipeline, options: Options) -> None:
@@ -175,7 +176,7 @@ async def _say_if_absent(app: App, db: Database, collection: str) -> None:
     except PyMongoError:
         return
     if kind is None:
-        app.diagnostics.warning(f"no collection {collection!r} in the database {db.name!r}")
+        app.diagnostics.warning(no_collection(collection, db.name).message)
 
 
 async def _explain(

@@ -117,7 +117,9 @@ async def _answer(app: App, wish: Wish) -> Answer:
             try:
                 answer.outcome = await wish.check.judge(app, db, answer.plan)
                 if wish.sample is not None and answer.advice is not None:
-                    answer.trial = await explain_trial.tried(app, db, wish, answer.advice)
+                    answer.trial = await explain_trial.tried(
+                        app, db, wish.query, answer.advice, size=wish.sample, dry_run=wish.dry_run
+                    )
             except MotorctlError as error:
                 answer.late = error
         return answer

@@ -145,7 +145,7 @@ def _tree(rows: Sequence[_Row], glyphs: Glyphs, width: int | None, *, figures: b
     if width is not None:
         room = min(room, max(width - taken, ROOM))
     if shown:
-        yield Line(_columns("stage", room, ((HEADINGS[n], sizes[n]) for n in shown)), "dim")
+        yield Line(_columns("stage", room, ((HEADINGS[n], sizes[n]) for n in shown)), "bold")
     for row in rows:
         first, *rest = _fitted(row, room, width, glyphs)
         text = _columns(first, room, ((row.figures[n], sizes[n]) for n in shown))

@@ -7,22 +7,28 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from motorctl.app import App
     from motorctl.client import Database
-    from motorctl.commands.explain_run import Wish
     from motorctl.core.explain.advice import Advice
+    from motorctl.core.explain.query import Query
     from motorctl.core.explain.trial import Trial
 
 
-async def tried(app: App, db: Database, wish: Wish, advice: Advice) -> Trial | None:
-    """Say what is copied, and try the advised indexes on it; with `dry_run` only say it."""
+async def tried(
+    app: App, db: Database, query: Query, advice: Advice, *, size: int, dry_run: bool
+) -> Trial | None:
+    """Say what is copied, `size` documents (0: the usual number), and try the advised indexes on it.
+
+    With `dry_run` only say it.
+    """
     from motorctl.core.explain import trial
 
     if not advice.proposals:
         app.diagnostics.info("no index is advised: there is nothing to try")
         return None
-    size = wish.sample or trial.SAMPLE
-    intention = await trial.intend(db, wish.query, advice.proposals, size=size, attempt=app.attempt)
+    intention = await trial.intend(
+        db, query, advice.proposals, size=size or trial.SAMPLE, attempt=app.attempt
+    )
     app.diagnostics.info(intention.sentence())
-    if wish.dry_run:
+    if dry_run:
         return None
     with app.diagnostics.progress("copying the sample", intention.sample) as progress:
         return await trial.try_index(db, intention, attempt=app.attempt, progress=progress.advance)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
-from motorctl.errors import NotFoundError, UsageError
+from motorctl.errors import UsageError, no_collection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -167,20 +167,24 @@ def export(
     for note in advice.notes(job):
         app.diagnostics.info(note)
     if path:
-        missing = {} if ids is None else {"missing": job.missing}
-        app.output.emit(
-            {
-                "collection": collection,
-                "exported": job.documents,
-                **missing,
-                "count_before": job.before,
-                "count_after": job.after,
-                "bytes": job.bytes,
-                "seconds": round(seconds, 3),
-                "documents_per_second": round(job.documents / seconds),
-                "file": out,
-            }
-        )
+        summary: dict[str, Any] = {"collection": collection, "exported": job.documents}
+        summary |= {} if ids is None else {"missing": job.missing}
+        summary |= {"count_before": job.before, "count_after": job.after, "bytes": job.bytes}
+        rate = round(job.documents / seconds)
+        summary |= {"seconds": round(seconds, 3), "documents_per_second": rate, "file": out}
+        app.output.emit(_words(summary) if app.output.format == "table" else summary)
+
+
+def _words(summary: dict[str, Any]) -> dict[str, Any]:
+    """Return a summary as people read it, in the words of an import's."""
+    from motorctl.core.index_usage import sized
+    from motorctl.formats import rated
+
+    counts = ("exported", "missing", "count_before", "count_after")
+    shown = {name.replace("_", " "): f"{summary[name]:,}" for name in counts if summary.get(name) is not None}
+    time = rated(summary["seconds"], summary["documents_per_second"])
+    ends = {"size": sized(summary["bytes"]), "time": time, "file": summary["file"]}
+    return {"collection": summary["collection"], **shown, **ends}
 
 
 def _format(app: App, path: Path | None) -> Format:
@@ -209,7 +213,7 @@ async def _to_stdout(app: App, source: Source, job: Export) -> None:
 async def _to_file(app: App, source: Source, job: Export, path: Path) -> None:
     from motorctl.core.export import open_whole
 
-    with open_whole(path) as file:
+    with open_whole(path, private=True) as file:
         await _write(app, source, job, file.write, drawn=True)
 
 
@@ -222,10 +226,10 @@ async def _write(
         collection = core.reading(db[source.name], source.read_preference)
         kind = await app.attempt(core.look_up, collection)
         if kind is None:
-            absent = f"no collection {source.name!r} in the database {db.name!r}"
+            absent = no_collection(source.name, db.name)
             if source.assert_exists:
-                raise NotFoundError(absent, collection=source.name)
-            app.diagnostics.warning(absent)
+                raise absent
+            app.diagnostics.warning(absent.message)
         # How many a filter leaves is known when they have been read, and not before.
         part = job.query.filter or job.query.limit or job.query.skip or source.ids is not None
         counted = kind == "collection" and not part

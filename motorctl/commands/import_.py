@@ -175,7 +175,8 @@ def status(
 ) -> None:
     """Show imports that keep checkpoints: how far they are, and what has become of their records.
 
-    It reads the collection motorctl_imports of the database and changes nothing.
+    It reads the collection motorctl_imports of the database and changes nothing. A NAME that isn't there is
+    exit code 5.
 
     Example:
       motorctl import status
@@ -196,7 +197,8 @@ def forget(
 ) -> None:
     """Remove the checkpoints of an import; the data that it imported stays.
 
-    The next run with --resume begins at the first record again.
+    The next run with --resume begins at the first record again. Asks first; --yes answers. A NAME that isn't
+    there is exit code 5.
 
     Example:
       motorctl import forget orders/orders.ndjson --yes

@@ -33,14 +33,16 @@ def report(app: App, account: Account, *, dry_run: bool, deleting: bool = False)
     if account.too_many(final=True):
         app.diagnostics.warning(f"more records were refused than --max-errors {account.limit} allows")
     if dry_run:
-        app.diagnostics.info("dry run: nothing was written")
+        app.diagnostics.dry_run()
     elif account.begun and not total.read and not total.bytes:
         app.diagnostics.warning("nothing was read: the input is empty")
     summary = account.summary()
-    if app.output.format in ("json", "ndjson"):
-        app.output.emit(summary)
-    else:
-        _table(app, summary, deleting=deleting)
+    counts = ", ".join(f"{summary[name]:,} {name}" for name in COUNTS)
+    with app.output.after(None if dry_run else f"the import has ended ({counts})", None):
+        if app.output.format in ("json", "ndjson"):
+            app.output.emit(summary)
+        else:
+            _table(app, summary, deleting=deleting)
 
 
 def _table(app: App, summary: dict[str, Any], *, deleting: bool) -> None:
@@ -50,40 +52,31 @@ def _table(app: App, summary: dict[str, Any], *, deleting: bool) -> None:
         columns = [Column("file"), *(Column(name, right=True) for name in (*COUNTS, "bytes"))]
         app.output.emit([*files, together] if len(files) > 1 else files, columns)
         return
-    size = _size(summary["bytes"])
+    from motorctl.core.index_usage import sized
+    from motorctl.formats import rated
+
+    size, time = sized(summary["bytes"]), rated(summary["seconds"], summary["documents_per_second"])
     if len(files) > 1:
         rows = [*files, together]
         shown = [
             {
                 "file": PurePath(row["file"]).name,
                 **{name: f"{row[name]:,}" for name in COUNTS},
-                "size": _size(row["bytes"]),
+                "size": sized(row["bytes"]),
             }
             for row in rows
         ]
         app.output.emit(shown, [Column("file"), *(Column(name, right=True) for name in (*COUNTS, "size"))])
-        app.diagnostics.info(f"{_time(summary)}{_rejects(summary)}")
+        app.diagnostics.info(f"{time}{_rejects(summary)}")
         return
     # What a delete "updates" is gone.
     words = {"updated": "deleted"} if deleting else {}
     row: dict[str, Any] = {words.get(name, name): f"{summary[name]:,}" for name in COUNTS}
     row["size"] = size
-    row["time"] = _time(summary)
+    row["time"] = time
     if summary["rejects_file"]:
         row["rejects file"] = summary["rejects_file"]
     app.output.emit(row if app.output.format == "table" else [row])
-
-
-def _size(size: int) -> str:
-    if size < 1000:
-        return f"{size} bytes"
-    return f"{size / 1e3:.1f} kB" if size < 1e6 else f"{size / 1e6:,.1f} MB"
-
-
-def _time(summary: dict[str, Any]) -> str:
-    seconds, rate = summary["seconds"], summary["documents_per_second"]
-    taken = f"{seconds * 1000:.0f} ms" if seconds < 0.1 else f"{seconds:.1f} s"
-    return f"{taken} ({rate:,} documents a second)" if rate else taken
 
 
 def _rejects(summary: dict[str, Any]) -> str:

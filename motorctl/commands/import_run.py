@@ -59,7 +59,7 @@ async def _import(app: App, job: Job, inputs: Inputs, account: Account, workers:
         collection = _collection(db, job)
         check_acknowledged(collection)
         # Before anything is read: without a server no record is refused.
-        await db.command("ping")
+        await app.attempt(db.command, "ping")
         checkpoint = None
         if job.resume and not job.dry_run:
             checkpoint = await _claim(app, db, job, inputs, account)

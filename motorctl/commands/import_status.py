@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from motorctl.app import App
+    from motorctl.errors import MotorctlError
 
 COUNTS = ("read", "inserted", "updated", "unchanged", "rejected")
 
@@ -32,7 +33,11 @@ async def _read(app: App, name: str | None) -> list[dict[str, Any]]:
     from motorctl.core.ingest.resuming.states import detailed, fetch, merged
 
     async with app.connect() as db:
-        found = await app.attempt(fetch, db, name)
+        odd: list[MotorctlError] = []
+        # One that can't be read doesn't hide the others; one that was asked for is an error.
+        found = await app.attempt(fetch, db, name, odd=odd.append if name is None else None)
+    for one in odd:
+        app.diagnostics.warning(one.message)
     return [(merged if name is None else detailed)(parts) for parts in found]
 
 
@@ -51,10 +56,13 @@ async def _forget(app: App, name: str, *, dry_run: bool) -> None:
                 app.diagnostics.info("nothing was forgotten")
                 return
             row = await core.forget(db, name)
-    if app.output.format in ("json", "ndjson"):
-        app.output.emit({"action": "forget", "status": "planned" if dry_run else "applied", **row})
-    else:
-        _list(app, [row])
+    if dry_run:
+        app.diagnostics.dry_run()
+    with app.output.after(None if dry_run else f"import {name} is forgotten", "motorctl import status"):
+        if app.output.format in ("json", "ndjson"):
+            app.output.emit({"action": "forget", "status": "planned" if dry_run else "applied", **row})
+        else:
+            _list(app, [row])
 
 
 def _list(app: App, rows: list[dict[str, Any]]) -> None:

@@ -26,7 +26,7 @@ group = typer.Typer(no_args_is_help=True)
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done; change nothing.")]
 CollectionName = Annotated[str, typer.Argument(metavar="COLLECTION", help="The collection.")]
-IndexName = Annotated[str, typer.Argument(metavar="NAME", help="The index, by its name.")]
+IndexName = Annotated[str, typer.Argument(metavar="INDEX", help="The index, by its name.")]
 
 
 group.command("list")(list_)
@@ -182,7 +182,8 @@ def hide(ctx: typer.Context, collection: CollectionName, name: IndexName, dry_ru
 
     This is how to test whether an index is needed: hide it, watch your queries for a while, then drop
     it, or unhide it, which takes effect at once. Meanwhile it is kept up to date, and a unique one still
-    refuses duplicates. Its count of operations begins anew. The index _id_ can't be hidden.
+    refuses duplicates. Its count of operations begins anew. The index _id_ can't be hidden; one that isn't
+    there is exit code 5.
 
     Example:
       motorctl indexes hide orders user_id_1 --dry-run
@@ -196,7 +197,8 @@ def hide(ctx: typer.Context, collection: CollectionName, name: IndexName, dry_ru
 def unhide(ctx: typer.Context, collection: CollectionName, name: IndexName, dry_run: DryRun = False) -> None:
     """Let queries use a hidden index again, or say that they do already.
 
-    It was kept up to date meanwhile: nothing is built. Its count of operations begins anew.
+    It was kept up to date meanwhile: nothing is built. Its count of operations begins anew. One that isn't
+    there is exit code 5.
 
     Example:
       motorctl indexes unhide orders user_id_1
@@ -223,8 +225,14 @@ def _show(app: App, change: Change) -> None:
     from motorctl.output import Column
 
     document = change.document()
-    if app.output.format in ("json", "ndjson"):
-        app.output.emit(document, free=True)
-        return
-    row = {**document, "detail": schema.describe(change)}
-    app.output.emit([row], [Column(key) for key in ("action", "status", "collection", "name", "detail")])
+    done = f"index {change.name} of {change.collection}: {change.action} is done"
+    with app.output.after(
+        done if change.status == "applied" else None, f"motorctl indexes list {change.collection}"
+    ):
+        if app.output.format in ("json", "ndjson"):
+            app.output.emit(document, free=True)
+        else:
+            columns = [Column(key) for key in ("action", "status", "collection", "name", "detail")]
+            app.output.emit([{**document, "detail": schema.describe(change)}], columns)
+    if change.status == "planned":
+        app.diagnostics.dry_run()

@@ -108,7 +108,7 @@ def _emit_words(app: App, usages: Sequence[Usage]) -> None:
     ]
     right = ("size", "operations")
     names = ("collection", "name", "size", "operations", "since", "remarks")
-    app.output.emit(rows, [Column(name, right=name in right) for name in names])
+    app.output.emit(rows, [Column(name, right=name in right, spare=int(name == "since")) for name in names])
 
 
 def _operations(one: Usage) -> str | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,8 +10,6 @@ from motorctl.commands.records import PAGE_SIZE, DryRunOption, FilterOption, win
 from motorctl.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from motorctl.app import App
     from motorctl.core.records import Query
 
@@ -141,11 +137,10 @@ async def _add(app: App, product: str, document: dict[str, Any], *, dry_run: boo
     async with app.connect() as db:
         if dry_run:
             await app.attempt(inventory.free, db, product)
-            app.diagnostics.info("dry run: nothing was written")
+            app.diagnostics.dry_run()
             app.output.emit(inventory.shown(document))
             return
-        with _stopped(app, product):
-            document = await inventory.add(db, product, document, seconds=app.settings.timeout)
+        document = await inventory.add(db, product, document, seconds=app.settings.timeout)
         with app.output.after(f"{product} is added", f"motorctl inventory get {product}"):
             app.output.emit(inventory.shown(document))
 
@@ -157,32 +152,16 @@ async def _set(app: App, product: str, fields: dict[str, Any], by: int | None, *
         if dry_run:
             before = await app.attempt(inventory.get, db, product)
             after = {**before, **fields, **({} if by is None else {"stock": inventory.moved(before, by)})}
-            app.diagnostics.info("dry run: nothing was written")
+            app.diagnostics.dry_run()
             app.output.emit(inventory.shown(after))
             return
         seconds = app.settings.timeout
-        with _stopped(app, product):
-            if by is None:
-                after = await app.attempt(inventory.set_, db, product, fields, seconds=seconds)
-            else:
-                after = await inventory.move(db, product, by, fields, seconds=seconds)
+        if by is None:
+            after = await app.attempt(inventory.set_, db, product, fields, seconds=seconds)
+        else:
+            after = await inventory.move(db, product, by, fields, seconds=seconds)
         with app.output.after(f"{product} is changed", f"motorctl inventory get {product}"):
             app.output.emit(inventory.shown(after))
-
-
-@contextmanager
-def _stopped(app: App, product: str) -> Iterator[None]:
-    """Say of a stop in the middle of a change that nobody knows whether it was made."""
-    import asyncio
-
-    try:
-        yield
-    except asyncio.CancelledError:
-        app.diagnostics.info(
-            f"stopped: whether it was done is not known, `motorctl inventory get {shlex.quote(product)}` shows it",
-            product=product,
-        )
-        raise
 
 
 async def _get(app: App, product: str) -> None:

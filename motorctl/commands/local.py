@@ -70,6 +70,7 @@ def start(
             free = local.choose_port(local.read_state(home), port)
             found = {"action": "start", "port": free, "version": binary.version, "binary": str(binary.path)}
         app.output.emit({**found, "data_dir": str(home.data), "log": str(home.log)})
+        app.diagnostics.dry_run()
         return
     _, started = app.run(bring_up(app, mongod, port))
     if not started:
@@ -92,6 +93,7 @@ def stop(ctx: typer.Context, dry_run: DryRun = False) -> None:
     if dry_run:
         state = local.running(local.home())
         app.output.emit({"action": "stop" if state else "keep", "pid": state.pid if state else None})
+        app.diagnostics.dry_run()
         return
     if not app.run(bring_down(app)):
         app.diagnostics.info("the local server is not running")
@@ -108,7 +110,13 @@ def status(ctx: typer.Context) -> None:
     from motorctl.core import local
 
     app: App = ctx.obj
-    app.output.emit(local.status(local.home()))
+    found = local.status(local.home())
+    if app.output.format == "table":
+        # A server that doesn't run has no address, and nothing is to be said of it.
+        size = found.pop("size_bytes")
+        found = {key: value for key, value in found.items() if value is not None}
+        found["size"] = f"{size / 1e6:,.1f} MB"
+    app.output.emit(found)
 
 
 @group.command("reset")
@@ -129,6 +137,7 @@ def reset(ctx: typer.Context, dry_run: DryRun = False) -> None:
     facts = {"data_dir": before["data_dir"], "size_bytes": before["size_bytes"]}
     if dry_run:
         app.output.emit({"action": "delete" if home.data.exists() else "keep", **facts})
+        app.diagnostics.dry_run()
         return
     if not home.data.exists():
         app.diagnostics.info("there is no data to delete")
@@ -145,6 +154,8 @@ def reset(ctx: typer.Context, dry_run: DryRun = False) -> None:
 @group.command("uri")
 def uri(ctx: typer.Context) -> None:
     """Print the running local server's connection string, and nothing else.
+
+    Starts nothing; exit code 5 when it doesn't run.
 
     Example:
       motorctl local uri

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,13 +19,19 @@ if TYPE_CHECKING:
 
 group = typer.Typer(help="Place orders against the stock; complete, cancel and refund them.")
 
-COLUMNS = ("id", "user_id", "products", ">qty", ">amount", "status", "created_at")
-ROOM = 110
+COLUMNS = ("id", "user_id???", "products", ">qty??", ">amount", "status", "created_at?")
+"""`>` marks numbers, each `?` what a narrow terminal goes without sooner."""
 """Characters that a table needs for two ids of 24."""
 
 OrderArgument = Annotated[
     str, typer.Argument(metavar="ID", help="The order's id: the key it was placed with.")
 ]
+
+
+def _statuses() -> list[str]:
+    from motorctl.core.orders.document import STATUSES
+
+    return list(STATUSES)
 
 
 @group.command("place")
@@ -95,7 +100,11 @@ def list_(
     ctx: typer.Context,
     status: Annotated[
         list[str] | None,
-        typer.Option(metavar="STATUS", help="pending, completed, cancelled or refunded; may be repeated."),
+        typer.Option(
+            metavar="STATUS",
+            help="pending, completed, cancelled or refunded; may be repeated.",
+            autocompletion=_statuses,
+        ),
     ] = None,
     user: Annotated[str | None, typer.Option(metavar="ID", help="The orders of one user.")] = None,
     filter: FilterOption = None,
@@ -177,11 +186,11 @@ async def _place(app: App, request: Request, *, dry_run: bool) -> None:
             if request.key_made:
                 del order["_id"]
             app.output.emit(orders_steps.told(app, document.shown(order, replayed=planned.replayed)))
-            app.diagnostics.info("dry run: nothing was written")
+            app.diagnostics.dry_run()
             return
         if request.key_made and known:
             app.diagnostics.info(
-                f"key {request.key}: `motorctl orders get {request.key}` tells what became of it",
+                f"key {request.key}: should no answer come, `motorctl orders get {request.key}` has it",
                 key=str(request.key),
             )
         with orders_steps.stopped(app, str(request.key)):
@@ -203,13 +212,7 @@ async def _list(app: App, query: Query, next_page: int | None) -> None:
     from motorctl.core.orders import document
     from motorctl.output import Column
 
-    names = list(COLUMNS)
-    if app.output.terminal and app.output.format == "table" and shutil.get_terminal_size().columns < ROOM:
-        names.remove("user_id")
-        app.diagnostics.info(
-            "without user_id, for want of room: -o csv has every column", dropped=["user_id"]
-        )
-    table = [Column(name.removeprefix(">"), right=name.startswith(">")) for name in names]
+    table = [Column(name.strip(">?"), right=name.startswith(">"), spare=name.count("?")) for name in COLUMNS]
     async with app.connect() as db:
         rows = app.rows(document.find, db, query)
         if app.output.format not in ("json", "ndjson"):

@@ -91,7 +91,7 @@ async def _take(app: App, id: str, step: Step, *, dry_run: bool) -> None:
         if dry_run:
             made = steps.plan(step, await app.attempt(steps.look, db, id, step))
             app.output.emit(told(app, document.shown(made.order, replayed=made.replayed)))
-            app.diagnostics.info("dry run: nothing was written")
+            app.diagnostics.dry_run()
             return
         await app.attempt(transactions.require, db)
         with stopped(app, id):

@@ -70,7 +70,9 @@ async def answer(app: App, wish: Wish) -> None:
                 revenue_explain.show_pipeline(app, wish.question(version))
                 return
             case "explain":
-                await revenue_explain.explain(app, db, wish, version)
+                settled = await app.attempt(wish.settled, db) if wish.settled else wish
+                question = settled.question(version)
+                await revenue_explain.explain(app, db, question, settled.orders, settled.grouped)
                 return
         with app.diagnostics.progress(f"adding up {wish.orders.collection}"):
             report = await app.attempt(wish.report, db, version)

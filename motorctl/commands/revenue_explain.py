@@ -9,10 +9,10 @@ if TYPE_CHECKING:
 
     from motorctl.app import App
     from motorctl.client import Database
-    from motorctl.commands.revenue_answer import Version, Wish
     from motorctl.core.explain.access import Access
     from motorctl.core.explain.plan import Plan
     from motorctl.core.revenue.report import Question
+    from motorctl.core.revenue.selection import Orders
     from motorctl.core.revenue.serving import Wanted
     from motorctl.core.sharding import Placement
 
@@ -37,16 +37,20 @@ def show_pipeline(app: App, question: Question) -> None:
         app.diagnostics.info(f"of a sharded collection the merger is {merger}", merged_on=merger)
 
 
-async def explain(app: App, db: Database, wish: Wish, version: Version) -> None:
-    """Have the server run a report's pipeline and write what it read for it, and which index would help."""
+async def explain(
+    app: App, db: Database, question: Question, orders: Orders, grouped: Sequence[str] | None
+) -> None:
+    """Have the server run a report's pipeline and write what it read for it, and which index would help.
+
+    `grouped` are the fields that the report needs besides status, date and amount; None where no index can hold
+    them.
+    """
     from motorctl.core import sharding
     from motorctl.core.explain import access, ask, read
     from motorctl.core.explain.query import Query
     from motorctl.core.revenue import serving
 
-    if wish.settled is not None:
-        wish = await app.attempt(wish.settled, db)
-    question, name = wish.question(version), wish.orders.collection
+    name = orders.collection
     with app.diagnostics.progress(f"explaining {name}"):
         document = await app.attempt(ask.explain, db, Query("aggregate", name, pipeline=question.pipeline))
     plan = read.read(document)
@@ -54,7 +58,7 @@ async def explain(app: App, db: Database, wish: Wish, version: Version) -> None:
     ways = access.accesses(plan)
     way = ways[0] if ways else None
     kind = await app.attempt(serving.kind, db, name)
-    wanted = _wanted(wish) if kind in ("collection", None) else serving.Wanted()
+    wanted = _wanted(orders, grouped) if kind in ("collection", None) else serving.Wanted()
     existing = await app.attempt(serving.key_lists, db, name) if wanted.keys else {}
     there = next((index for index, keys in existing.items() if serving.serves(keys, wanted)), None)
     covered, scanned = (way.covered, way.scan == "collscan") if way else (False, False)
@@ -65,7 +69,7 @@ async def explain(app: App, db: Database, wish: Wish, version: Version) -> None:
     _emit(app, plan, way, hint, placed)
     for one in placed:
         app.diagnostics.info(f"{one.stage} {_ON[one.place]}: {one.why}")
-    _say(app, wish, plan, way, kind=kind)
+    _say(app, orders, plan, way, kind=kind)
     if there and not covered and way is not None:
         why = (
             "documents were read for it: one of its fields may be an array"
@@ -78,14 +82,14 @@ async def explain(app: App, db: Database, wish: Wish, version: Version) -> None:
         app.diagnostics.info(f"an index that {what}: {hint}", index_hint=hint)
 
 
-def _wanted(wish: Wish) -> Wanted:
+def _wanted(orders: Orders, grouped: Sequence[str] | None) -> Wanted:
     """Return the index that a report wants: all that it reads, or what finds its orders where that can't be."""
     from motorctl.core.revenue import serving
 
-    if wish.grouped is not None:
-        return serving.wanted(wish.orders, wish.grouped)
-    conditions = ("status", wish.orders.date)
-    return serving.Wanted(tuple(key for key in serving.wanted(wish.orders).keys if key in conditions))
+    if grouped is not None:
+        return serving.wanted(orders, grouped)
+    conditions = ("status", orders.date)
+    return serving.Wanted(tuple(key for key in serving.wanted(orders).keys if key in conditions))
 
 
 def _emit(app: App, plan: Plan, way: Access | None, hint: str | None, placed: Sequence[Placement]) -> None:
@@ -105,17 +109,17 @@ def _emit(app: App, plan: Plan, way: Access | None, hint: str | None, placed: Se
     app.output.emit({name: document[name] for name in names})
 
 
-def _say(app: App, wish: Wish, plan: Plan, way: Access | None, *, kind: str | None) -> None:
+def _say(app: App, orders: Orders, plan: Plan, way: Access | None, *, kind: str | None) -> None:
     from motorctl.core.explain.access import LOOKUPS
 
-    name = wish.orders.collection
+    name = orders.collection
     reading = [stage for stage in plan.root.walk() if stage.kind not in LOOKUPS]
     keys, documents = sum(stage.keys or 0 for stage in reading), sum(stage.docs or 0 for stage in reading)
     if kind == "absent" or way is None or way.scan == "none":
         sentence = f"there is nothing to read: the database has no collection {name}"
     elif way.scan == "collscan":
         sentence = f"no index served it: {documents:,} documents of {way.collection} read"
-        if not wish.orders.status and not (wish.orders.since or wish.orders.until):
+        if not orders.status and not (orders.since or orders.until):
             sentence += "; it asks for all of them, so that no index would help"
     else:
         read = "no document (covered)" if way.covered else f"{documents:,} documents"

@@ -19,6 +19,12 @@ def _comparisons() -> list[str]:
     return list(COMPARISONS)
 
 
+def _statuses() -> list[str]:
+    from motorctl.core.orders.document import STATUSES
+
+    return list(STATUSES)
+
+
 By = Annotated[
     str,
     typer.Option(metavar="PERIOD", help=", ".join(PERIODS) + ".", show_default=True, autocompletion=_periods),
@@ -67,13 +73,21 @@ Tz = Annotated[
 ]
 Status = Annotated[
     list[str] | None,
-    typer.Option(metavar="STATUS", help="Repeatable.  [default: completed]", rich_help_panel=ORDERS),
+    typer.Option(
+        metavar="STATUS",
+        help="Repeatable.  [default: completed]",
+        rich_help_panel=ORDERS,
+        autocompletion=_statuses,
+    ),
 ]
 AnyStatus = Annotated[
     bool, typer.Option("--any-status", help="Whatever their status.", rich_help_panel=ORDERS)
 ]
 Collection = Annotated[
-    str, typer.Option(metavar="NAME", help="Where the orders are.", show_default=True, rich_help_panel=ORDERS)
+    str,
+    typer.Option(
+        metavar="COLLECTION", help="Where the orders are.", show_default=True, rich_help_panel=ORDERS
+    ),
 ]
 
 AmountField = Annotated[
@@ -124,7 +138,7 @@ Customers = Annotated[
     str,
     typer.Option(
         "--customers",
-        metavar="NAME",
+        metavar="COLLECTION",
         help="The collection that has their names.",
         show_default=True,
         rich_help_panel=FIELDS,
@@ -134,7 +148,7 @@ Products = Annotated[
     str,
     typer.Option(
         "--products",
-        metavar="NAME",
+        metavar="COLLECTION",
         help="The collection that has their names.",
         show_default=True,
         rich_help_panel=FIELDS,

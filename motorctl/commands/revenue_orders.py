@@ -69,14 +69,7 @@ class Choice:
     def _range(self, zone: ZoneInfo, now: datetime) -> tuple[datetime | None, datetime | None]:
         from motorctl.core import periods
 
-        since = periods.moment(self.since, zone, now) if self.since is not None else None
-        until = periods.moment(self.until, zone, now) if self.until is not None else None
-        if since and until and since >= until:
-            raise UsageError(
-                f"nothing lies between --since {self.since} and --until {self.until}",
-                hint="--since is the earlier one, and --until is not included",
-            )
-        return since, until
+        return periods.span(self.since, self.until, zone, now)
 
 
 def zone_of(name: str) -> ZoneInfo:

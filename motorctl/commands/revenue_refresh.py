@@ -37,7 +37,8 @@ async def refresh(app: App, orders: Orders, series: Series, into: str, *, dry_ru
             found = await app.attempt(
                 kept.refresh, db, orders, series, into, version=version, dry_run=dry_run
             )
-    _show(app, found, dry_run=dry_run)
+    with app.output.after(None if dry_run else f"{into} is up to date", None):
+        _show(app, found, dry_run=dry_run)
 
 
 def _show(app: App, found: Refreshed, *, dry_run: bool) -> None:
@@ -49,4 +50,4 @@ def _show(app: App, found: Refreshed, *, dry_run: bool) -> None:
     which = "all" if found.full and dry_run else count if found.full else ", ".join(found.periods) or "none"
     app.output.emit({**document, "full": "yes" if found.full else "no", "periods": which})
     if dry_run:
-        app.diagnostics.info("nothing was written")
+        app.diagnostics.dry_run()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from motorctl.core.revenue.report import Report
     from motorctl.core.revenue.selection import Orders
     from motorctl.formats import Column
-    from motorctl.pictures import Picture
+    from motorctl.pictures.picture import Picture
 
 FOR_PEOPLE = ("table", "markdown", "html", "svg")
 GAP, BAR = 2, 12
@@ -191,7 +191,7 @@ def _needed(rows: Sequence[dict[str, Any]], columns: Sequence[Column], view: Vie
 
 
 def _picture(view: View, orders: Orders, zone: ZoneInfo, facts: Sequence[Fact]) -> Picture:
-    from motorctl.pictures import Picture
+    from motorctl.pictures.picture import Picture
 
     def there(key: str) -> str | None:
         return key if key in view.fields else None

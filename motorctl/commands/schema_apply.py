@@ -114,7 +114,9 @@ async def _plan_and_apply(app: App, job: _Job) -> ExitCode | None:
         blocked = any(change.status == "blocked" for change in changes)
         if job.dry_run or (blocked and not job.ignore_blockers):
             _show(app, db, changes, job)
-            if not job.dry_run:
+            if job.dry_run:
+                app.diagnostics.dry_run()
+            else:
                 app.diagnostics.warning("something stands in the way: nothing was changed")
             schema_report.count(app, changes, place=schema_report.place(app, db.name))
             return ExitCode.DIFFERENCE if blocked else None
@@ -123,7 +125,9 @@ async def _plan_and_apply(app: App, job: _Job) -> ExitCode | None:
             app.diagnostics.info("nothing was changed")
             return None
         results = await _carry_out(app, db, changes, job)
-        _show(app, db, results, job)
+        applied = sum(change.status == "applied" for change in results)
+        with app.output.after(f"{applied} applied" if applied else None, "motorctl schema history"):
+            _show(app, db, results, job)
         return schema_report.verdict(app, results, schema_report.place(app, db.name))
 
 

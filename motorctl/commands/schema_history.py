@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from motorctl.app import App
 
 _COLUMNS = ("when", "who", "from", "manifest", "digest", "changes", "result")
+_SPARE = {"digest": 3, "from": 2, "who": 1}
 _DIGITS = 12
 """Digits of a digest that a table shows: enough to tell two manifests apart."""
 
@@ -49,7 +50,9 @@ def history(
     if app.output.format in ("json", "ndjson"):
         app.output.emit(records)
     else:
-        app.output.emit(list(map(_row, records)), [Column(name) for name in _COLUMNS])
+        app.output.emit(
+            list(map(_row, records)), [Column(name, spare=_SPARE.get(name, 0)) for name in _COLUMNS]
+        )
 
 
 def _row(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from motorctl.errors import MotorctlError, NotFoundError, UsageError
+from motorctl.errors import MotorctlError, UsageError, no_collection
 
 if TYPE_CHECKING:
     from motorctl.app import App
@@ -53,7 +53,7 @@ async def _infer(app: App, name: str, size: int, *, enums: bool, ranges: bool) -
 
     async with app.connect() as db:
         there = (await app.attempt(schema.fetch, db, {name})).get(name)
-        _refuse(name, there)
+        _refuse(db.name, name, there)
         with app.diagnostics.progress(f"looking at {name}"):
             seen = await app.attempt(core.sample, db, name, size)
     if there is None or not seen.count:
@@ -66,13 +66,9 @@ async def _infer(app: App, name: str, size: int, *, enums: bool, ranges: bool) -
         app.diagnostics.info(f"{name} has a validator: this is another one in its place")
 
 
-def _refuse(name: str, there: Collection | None) -> None:
+def _refuse(database: str, name: str, there: Collection | None) -> None:
     if there is None:
-        raise NotFoundError(
-            f"collection {name} doesn't exist",
-            hint="motorctl indexes list shows the collections",
-            collection=name,
-        )
+        raise no_collection(name, database)
     for option, kind in {"viewOn": "view", "timeseries": "time series"}.items():
         if option in there.options:
             raise UsageError(f"{name} is a {kind}, which takes no validator", collection=name)

@@ -31,10 +31,16 @@ group.command("profile")(profile)
 def list_(
     ctx: typer.Context,
     source: Annotated[
-        str, typer.Option(metavar="SOURCE", help=", ".join(SOURCES) + ".", show_default=True)
+        str,
+        typer.Option(
+            metavar="SOURCE",
+            help=", ".join(SOURCES) + ".",
+            show_default=True,
+            autocompletion=lambda: list(SOURCES),
+        ),
     ] = "auto",
     collection: Annotated[
-        str | None, typer.Option("--collection", "-c", metavar="NAME", help="Only its queries.")
+        str | None, typer.Option("--collection", "-c", metavar="COLLECTION", help="Only its queries.")
     ] = None,
     since: Annotated[
         str | None, typer.Option(metavar="DATE", help="Only since then: a date, or how long ago: 2h.")
@@ -43,7 +49,13 @@ def list_(
         float, typer.Option(min=0, metavar="MS", help="Only operations that took longer.")
     ] = 0,
     sort: Annotated[
-        str, typer.Option(metavar="ORDER", help=", ".join(ORDERS) + ": the highest first.", show_default=True)
+        str,
+        typer.Option(
+            metavar="ORDER",
+            help=", ".join(ORDERS) + ": the highest first.",
+            show_default=True,
+            autocompletion=lambda: list(ORDERS),
+        ),
     ] = "total",
     top: Annotated[int, typer.Option(min=1, metavar="N", help="How many shapes.", show_default=True)] = 20,
     explain: Annotated[
@@ -96,7 +108,7 @@ async def _list(
     from motorctl.commands import slow_report
     from motorctl.core import periods
 
-    moment = periods.moment(since, periods.zone("UTC"), datetime.now(UTC)) if since else None
+    moment, _ = periods.span(since, None, periods.zone("UTC"), datetime.now(UTC))
     async with app.connect() as db:
         found, found_in = await _read(app, db, source, collection, moment, slower_than)
         slow = found.rows(sort)[:top]
@@ -141,7 +153,7 @@ async def _read(
         running.read, db, slower_than=slower_than, collection=collection
     )
     if source == "auto":
-        app.diagnostics.info(f"{recorded} (`motorctl slow profile on` turns it on): what runs now")
+        app.diagnostics.info(f"{recorded}, so these run now; `motorctl slow profile on` turns it on")
     if not all_users:
         app.diagnostics.warning("only your own operations: to see those of others takes the privilege inprog")
     return Groups(operations), "current"

@@ -20,7 +20,14 @@ DEFAULT_MS = 100
 
 def profile(
     ctx: typer.Context,
-    state: Annotated[str, typer.Argument(metavar="on|off|status")],
+    state: Annotated[
+        str,
+        typer.Argument(
+            metavar="on|off|status",
+            help="What to do; status changes nothing.",
+            autocompletion=lambda: list(STATES),
+        ),
+    ],
     slower_than: Annotated[
         int | None,
         typer.Option(min=0, metavar="MS", help="With on: record what takes longer.  [default: 100]"),
@@ -94,15 +101,18 @@ async def _profile(
                     f"it was not turned on from here: the limit stays at {before.slow_ms} ms, the share at "
                     f"{before.sample_rate:g}"
                 )
+    if dry_run:
+        app.diagnostics.dry_run()
     kept = original or (before if asked == "on" else None)
-    app.output.emit(
-        {
-            "server": server.name,
-            "database": db.name,
-            **after.document(),
-            "before": kept.document() if kept and asked != "off" else None,
-        }
-    )
+    shown = {
+        "server": server.name,
+        "database": db.name,
+        **after.document(),
+        "before": kept.document() if kept and asked != "off" else None,
+    }
+    done = f"the profiler of {db.name} is set" if after != before and not dry_run else None
+    with app.output.after(done, "motorctl slow profile status"):
+        app.output.emit(shown)
 
 
 def _words(state: State) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from motorctl.core.ingest.model import Reading
     from motorctl.core.ingest.reading.source import Source
     from motorctl.core.transfers.batch.record import Naming
-    from motorctl.diagnostics import Progress
+    from motorctl.progress import Progress
 
 COUNTS = ("read", "committed", "replayed", "rejected", "unknown", "left")
 COUNTING_SECONDS = 1.0
@@ -166,7 +166,7 @@ def _report(app: App, job: Job, batch: str | None, books: Books, *, done: bool) 
     if books.account.too_many(final=True):
         say.warning(f"more rows were refused than --max-errors {books.limit} allows")
     if job.dry_run:
-        say.info("dry run: nothing was written")
+        say.dry_run()
     elif done and not summary["left"] and not books.taken:
         say.warning("nothing was read: the input is empty")
     elif books.all_replayed and done:
@@ -178,7 +178,11 @@ def _report(app: App, job: Job, batch: str | None, books: Books, *, done: bool) 
         say.info("the same command goes on where this one stopped: nothing is done twice")
     for key in books.unknown:
         say.warning(f"not known whether it is committed: `motorctl transfer show {shlex.quote(key)}` tells")
-    _emit(app, summary)
+    counts = ", ".join(f"{summary[name] or 0:,} {name}" for name in COUNTS[:5])
+    with app.output.after(
+        None if job.dry_run else f"the batch has ended ({counts})", "motorctl transfer list"
+    ):
+        _emit(app, summary)
 
 
 def _emit(app: App, summary: dict[str, Any]) -> None:

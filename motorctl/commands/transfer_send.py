@@ -176,7 +176,7 @@ async def _send(app: App, wanted: Request, told: _Told | None) -> None:
             return
         if wanted.fresh:
             app.diagnostics.info(
-                f"key {wanted.key}: `{_typed(app, 'show', wanted.key)}` tells what became of it",
+                f"key {wanted.key}: should no answer come, `{_typed(app, 'show', wanted.key)}` has it",
                 key=wanted.key,
             )
         await _carry_out(app, db, wanted, told)
@@ -238,6 +238,7 @@ async def _show_plan(app: App, db: Database, wanted: Request) -> None:
         row["status"] = "planned"
         row["key"] = None if wanted.fresh else row["key"]
     app.output.emit(row)
+    app.diagnostics.dry_run()
 
 
 def _row(outcome: Outcome) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def list_(
 
     app: App = ctx.obj
     if all and limit is not None:
-        raise UsageError("choose one: --limit or --all")
+        raise UsageError("--limit and --all exclude each other", hint="choose one of them")
     begin, end = _range(since, until, tz)
     app.run(_list(app, Query(account, begin, end, 0 if all else limit or PAGE_SIZE), hint=limit is None))
 
@@ -93,14 +93,7 @@ def _range(since: str | None, until: str | None, tz: str) -> tuple[Any, Any]:
 
     from motorctl.core import periods
 
-    zone, now = periods.zone(tz), datetime.now(UTC)
-    begin, end = (None if text is None else periods.moment(text, zone, now) for text in (since, until))
-    if begin and end and begin >= end:
-        raise UsageError(
-            f"nothing lies between --since {since} and --until {until}",
-            hint="--since is the earlier one, and --until is not included",
-        )
-    return begin, end
+    return periods.span(since, until, periods.zone(tz), datetime.now(UTC))
 
 
 async def _list(app: App, query: Query, *, hint: bool) -> None:
@@ -108,13 +101,13 @@ async def _list(app: App, query: Query, *, hint: bool) -> None:
     from motorctl.output import Column
 
     columns = [
-        Column("created_at"),
+        Column("created_at", spare=1),
         Column("key"),
         Column("from"),
         Column("to"),
         Column("amount", right=True),
         Column("currency"),
-        Column("note"),
+        Column("note", spare=2),
     ]
     async with app.connect() as db:
         count = await app.output.stream(app.rows(listing.find, db, query), columns)

@@ -132,9 +132,17 @@ def _show(app: App, change: Change) -> None:
     from motorctl.core import schema
     from motorctl.output import Column
 
+    if change.status == "planned":
+        app.diagnostics.dry_run()
     document = change.document()
-    if app.output.format in ("json", "ndjson"):
-        app.output.emit(document, free=True)
-        return
-    row = {**document, "detail": schema.describe(change)}
-    app.output.emit([row], [Column(key) for key in ("action", "status", "collection", "detail")])
+    done = (
+        f"the validator of {change.collection}: {change.action} is done"
+        if change.status == "applied"
+        else None
+    )
+    with app.output.after(done, f"motorctl validators show {change.collection}"):
+        if app.output.format in ("json", "ndjson"):
+            app.output.emit(document, free=True)
+            return
+        row = {**document, "detail": schema.describe(change)}
+        app.output.emit([row], [Column(key) for key in ("action", "status", "collection", "detail")])

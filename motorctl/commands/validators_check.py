@@ -85,8 +85,8 @@ def try_(
 ) -> ExitCode | None:
     """Try a validator on the documents that are there, before it is applied.
 
-    Only reads. Says what `validators check` does, with the same exit codes, of a sample; when all documents
-    are looked at it says also how many of those that don't fit the present validator takes. To list
+    Only reads. Says what `validators check` does, with the same exit codes (8: one doesn't fit), of a sample;
+    when all documents are looked at it says also how many of those that don't fit the present validator takes. To list
     all of them: `motorctl validators check COLLECTION FILE --all`.
 
     Example:
@@ -225,7 +225,8 @@ def _end(app: App, survey: Survey, limit: int | None, *, own: bool) -> ExitCode 
         app.diagnostics.warning(f"{told}: at least {_documents(survey.violating)} violate the validator")
         return ExitCode.DIFFERENCE
     verb = "violates" if survey.violating == 1 else "violate"
-    say(f"{survey.violating:,} of {of} documents {verb} the validator")
+    noun = "document" if survey.size == 1 else "documents"
+    say(f"{survey.violating:,} of {of} {noun} {verb} the validator")
     if limit is not None and limit < survey.violating:
         again = survey.collection if own else f"{survey.collection} FILE"
         listed = f"listed are the first {limit:,}" if limit else "none is listed"

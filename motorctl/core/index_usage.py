@@ -124,7 +124,7 @@ async def _sizes(db: Database, name: str) -> dict[str, int]:
                 sizes[index] = sizes.get(index, 0) + int(size)
     except OperationFailure as error:
         if error.code not in _GONE:
-            raise _refused(error, name, "$collStats") from error
+            raise _refused(error, name) from error
     return sizes
 
 
@@ -135,16 +135,16 @@ async def _counted(db: Database, name: str) -> dict[str, list[dict[str, Any]]]:
         async for row in await driver.aggregate(db[name], [{"$indexStats": {}}]):
             counted.setdefault(row["name"], []).append(row)
     except OperationFailure as error:
-        raise _refused(error, name, "$indexStats") from error
+        raise _refused(error, name) from error
     return counted
 
 
-def _refused(error: OperationFailure, name: str, stage: str) -> Exception:
+def _refused(error: OperationFailure, name: str) -> Exception:
     if error.code != _UNAUTHORIZED:
         return error
     return AuthorizationError(
-        f"no right to see how the indexes of {name} are used ({stage})",
-        hint="the role clusterMonitor permits it",
+        f"no right to see how the indexes of {name} are used: {driver.refusal(error)}",
+        hint="the role clusterMonitor on admin has it; `motorctl ping` tells who you are",
         collection=name,
         server_code=error.code,
     )

@@ -32,6 +32,7 @@ from motorctl.errors import (
     NotFoundError,
     UnreachableError,
     UsageError,
+    no_collection,
 )
 from motorctl.near import near
 
@@ -81,7 +82,7 @@ async def list_indexes(db: Database, collection: str | None = None) -> list[dict
     """List indexes, `_id_` too: `collection, name, keys, options`. Raises NotFoundError for an unknown collection."""
     there = await fetch(db, None if collection is None else {collection})
     if collection is not None and collection not in there:
-        raise _no_collection(collection)
+        raise no_collection(collection, db.name)
     rows: list[dict[str, Any]] = []
     for one in there.values():
         if one.is_view:
@@ -115,7 +116,7 @@ async def plan_one(db: Database, collection: str, wanted: Index) -> Change:
         existing = change.before or {}
         raise MotorctlError(
             f"index {existing.get('name')} of {collection} stands in the way: {describe(replace(change, action='drop', blockers=()))}",
-            hint=f"motorctl indexes drop {collection} {existing.get('name')}, then create again"
+            hint=f"`motorctl indexes drop {collection} {existing.get('name')}`, then create again"
             + ("" if change.blockers else "; or put it in a manifest: schema apply rebuilds it"),
             collection=collection,
             existing=existing,
@@ -165,11 +166,15 @@ def _error(change: Change) -> MotorctlError:
             message, hint="`motorctl indexes build` shows whether the server goes on building", **details
         )
     if facts["code"] == 13:
-        return AuthorizationError(f"no right to change the indexes of {collection}: {message}", **details)
+        return AuthorizationError(
+            f"no right to change the indexes of {collection}: {message}",
+            hint="the role dbAdmin on the database has it; `motorctl ping` tells who you are",
+            **details,
+        )
     if facts["code"] in (85, 86):
         return MotorctlError(
             f"index {name} of {collection} conflicts with one that is there: {message}",
-            hint=f"motorctl indexes list {collection}; drop the one that is in the way first",
+            hint=f"`motorctl indexes list {collection}`; drop the one that is in the way first",
             **details,
         )
     deed = {"drop": "dropped", "modify": "changed"}.get(change.action, "built")
@@ -216,13 +221,13 @@ async def plan_hidden(db: Database, collection: str, name: str, *, hidden: bool)
 async def _find(db: Database, collection: str, name: str) -> Index:
     there = (await fetch(db, {collection})).get(collection)
     if there is None:
-        raise _no_collection(collection)
+        raise no_collection(collection, db.name)
     for index in there.indexes:
         if index.name == name:
             return index
     raise NotFoundError(
         f"collection {collection} has no index {name}",
-        hint=f"motorctl indexes list {collection}; `motorctl indexes build` shows those being built",
+        hint=f"`motorctl indexes list {collection}` shows its indexes, `motorctl indexes build` those being built",
         collection=collection,
         index=name,
     )
@@ -237,11 +242,3 @@ async def _find_unfinished(db: Database, collection: str, name: str) -> Index | 
 async def change_one(db: Database, change: Change, *, attempt: Attempt = once) -> Change:
     """Do what `plan_drop` or `plan_hidden` found; an index to drop may be gone already."""
     return _done(await carry_out(db, change, attempt=attempt))
-
-
-def _no_collection(name: str) -> NotFoundError:
-    return NotFoundError(
-        f"collection {name} doesn't exist",
-        hint="motorctl indexes list shows the collections",
-        collection=name,
-    )

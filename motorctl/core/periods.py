@@ -174,6 +174,31 @@ def year_before(label: str, by: str, tz: ZoneInfo) -> str | None:
     return text if begin < end else None
 
 
+def span(
+    since: str | None, until: str | None, tz: ZoneInfo, now: datetime
+) -> tuple[datetime | None, datetime | None]:
+    """Return the moments of --since and --until, each as `moment` reads it; None is no limit.
+
+    Raises UsageError (2), which says which of the two it is, and where nothing lies between them.
+    """
+    begin, end = (_option(name, text, tz, now) for name, text in (("--since", since), ("--until", until)))
+    if begin is not None and end is not None and begin >= end:
+        raise UsageError(
+            f"nothing lies between --since {since} and --until {until}",
+            hint="--since is the earlier one, and --until is not included",
+        )
+    return begin, end
+
+
+def _option(name: str, text: str | None, tz: ZoneInfo, now: datetime) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return moment(text, tz, now)
+    except UsageError as error:
+        raise UsageError(f"{name}: {error.message}", hint=error.hint) from error
+
+
 def moment(text: str, tz: ZoneInfo, now: datetime) -> datetime:
     """Return the moment that a text means, in UTC: one that a range begins with, or ends before.
 

@@ -5,7 +5,7 @@ Optimization", and the pages of the stages) and of the server's own description 
 src/mongo/s/query/README_aggregation.md, "Aggregation pipeline splitting"): a pipeline is cut in two at the first stage
 that needs the documents of all shards. What is before it runs on each shard, what is behind it once; the stage
 itself may do a part of its work on each. `where` says it from the pipeline alone; `from_explain` reads what a
-cluster has decided. Pure: asks no server, and doesn't know which collections are sharded unless it is told.
+cluster has decided. Pure: asks no server, and knows of no collection whether it is sharded.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 Place = Literal["shards", "merger", "both"]
 
@@ -60,7 +60,7 @@ _SPLITTING: dict[str, tuple[Place, str]] = {
 """Stages that need the documents of all shards: where they run when none of these is before them."""
 
 _FOREIGN = {"$lookup": "from", "$graphLookup": "from", "$merge": "into"}
-"""Stages that use another collection: if that is sharded, too, each shard does it for its documents."""
+"""Stages that use another collection, and the key that names it."""
 
 _KEEPS_COUNT = frozenset(
     {"$project", "$set", "$addFields", "$unset", "$replaceRoot", "$replaceWith", "$lookup", "$skip"}
@@ -68,34 +68,27 @@ _KEEPS_COUNT = frozenset(
 """Stages between a $sort and a $limit that change no number of documents: the $limit belongs to the $sort."""
 
 
-def where(
-    pipeline: Sequence[Mapping[str, Any]], *, sharded: Collection[str] = (), shard_key: Sequence[str] = ()
-) -> list[Placement]:
-    """Return for each stage where it runs when the collection is sharded.
+def where(pipeline: Sequence[Mapping[str, Any]]) -> list[Placement]:
+    """Return for each stage where it runs when the collection is sharded, and no other that it uses.
 
-    `sharded` are the other collections that are sharded, too (`$lookup` of one runs on the shards from
-    5.1 on). With the `shard_key`, a pipeline that begins with the equality of all of its fields is known to
-    need one shard alone.
+    A `$match` on the shard key, which one shard answers alone, isn't known here: the plan of an explain tells.
     """
-    if shard_key and _one_shard(pipeline, shard_key):
-        why = "the $match names the shard key: all runs on the one shard that has it"
-        return [Placement(_name(stage), "shards", why) for stage in pipeline]
     found: list[Placement] = []
     split: str | None = None
     for number, stage in enumerate(pipeline):
         name = _name(stage)
-        place = _after(pipeline, number, split, found) if split else _before(name, stage, sharded)
+        place = _after(pipeline, number, split, found) if split else _before(name, stage)
         found.append(Placement(name, *place))
         if split is None and place[0] != "shards":
             split = name
     return found
 
 
-def merges_on(pipeline: Sequence[Mapping[str, Any]], *, disk_use: bool = True) -> str | None:
+def merges_on(pipeline: Sequence[Mapping[str, Any]]) -> str | None:
     """Return in words where the merger's part runs; None for a pipeline that has no such part.
 
     The Manual, "Aggregation Pipeline and Sharded Collections": mongos merges, but for the stages that need a
-    shard, and with `allowDiskUse` for those that may write to a disk, which mongos has none of.
+    shard, and those that may write to a disk (`allowDiskUse`, which is on), which mongos has none of.
     """
     placed = [one for one in where(pipeline) if one.place != "shards"]
     names = {one.stage for one in placed}
@@ -108,7 +101,7 @@ def merges_on(pipeline: Sequence[Mapping[str, Any]], *, disk_use: bool = True) -
     # The sort on the shards is merged without sorting, so that a $sort before the split needs no disk there.
     spills = {"$group", "$bucket", "$bucketAuto", "$sortByCount", "$setWindowFields", "$facet", "$fill"}
     sorts_again = "$sort" in {one.stage for one in placed if one.place == "merger"}
-    if disk_use and (names & spills or sorts_again):
+    if names & spills or sorts_again:
         return "a shard that is chosen at random, since groups and sorts may use its disk"
     return "mongos"
 
@@ -147,11 +140,9 @@ def from_explain(document: Mapping[str, Any]) -> list[Placement]:
     return found
 
 
-def _before(name: str, stage: Mapping[str, Any], sharded: Collection[str]) -> tuple[Place, str]:
+def _before(name: str, stage: Mapping[str, Any]) -> tuple[Place, str]:
     if name in _FOREIGN:
         other = _collection(stage[name], _FOREIGN[name])
-        if other is not None and other in sharded:
-            return "shards", f"{other} is sharded, too: each shard does it for its own documents"
         return "merger", f"{other or 'the other collection'} is on one shard: it is done once, there"
     return _SPLITTING.get(name, ("shards", _EACH))
 
@@ -169,31 +160,6 @@ def _after(
         more = " and as many as are skipped" if "$skip" in stages[start:] else ""
         return "both", f"each shard sends no more than that{more}; the merger cuts the whole"
     return "merger", _AFTER
-
-
-def _one_shard(pipeline: Sequence[Mapping[str, Any]], shard_key: Sequence[str]) -> bool:
-    """Tell whether the documents of one value of the shard key are read, and nothing of another collection.
-
-    The Manual, "Aggregation Pipeline and Sharded Collections": "an exact $match on a shard key".
-    """
-    names = {_name(stage) for stage in pipeline}
-    if (
-        not pipeline
-        or _name(pipeline[0]) != "$match"
-        or names & {"$out", "$lookup"}
-        or _joins_inside(pipeline)
-    ):
-        return False
-    condition = pipeline[0]["$match"]
-    return isinstance(condition, dict) and all(
-        _exact(condition.get(field, {"$exists": True})) for field in shard_key
-    )
-
-
-def _exact(condition: Any) -> bool:
-    if isinstance(condition, dict) and any(str(key).startswith("$") for key in condition):
-        return set(condition) == {"$eq"}
-    return not hasattr(condition, "pattern")
 
 
 def _joins_inside(pipeline: Sequence[Mapping[str, Any]]) -> bool:

@@ -88,8 +88,6 @@ class Tally:
 
     reruns: int = 0
     """Times that the callback ran after its first."""
-    commit_retries: int = 0
-    """Commits that were sent again by us; the driver's own repetition is not seen."""
 
 
 async def require(db: Database) -> None:
@@ -266,7 +264,6 @@ class _Transaction(Generic[T]):
                     if _expired(error) or pause >= self._left():
                         raise self._in_doubt(_reason(error)) from error
                     await asyncio.sleep(pause)
-                    self._tally.commit_retries += 1
                 elif error.has_error_label("TransientTransactionError"):
                     self.committing = False
                     return error

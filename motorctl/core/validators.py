@@ -16,7 +16,7 @@ from pymongo.errors import ExecutionTimeout
 from motorctl.core import violations
 from motorctl.core.driver import UNAUTHORIZED, once
 from motorctl.core.schema import Change, Collection, Validator, carry_out, fetch, plan
-from motorctl.errors import AuthorizationError, MotorctlError, NotFoundError
+from motorctl.errors import AuthorizationError, MotorctlError, NotFoundError, no_collection
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -64,9 +64,13 @@ async def apply_one(db: Database, change: Change, *, attempt: Attempt = once) ->
     """Carry out what `plan_one` found. Raises an error with the server's reason when it refuses."""
     result = await carry_out(db, change, attempt=attempt)
     if result.error is not None:
-        kind = AuthorizationError if result.error["code"] == UNAUTHORIZED else MotorctlError
+        forbidden = result.error["code"] == UNAUTHORIZED
+        kind = AuthorizationError if forbidden else MotorctlError
         raise kind(
             f"the validator of {change.collection} can't be set: {result.error['message']}",
+            hint="the role dbAdmin on the database has it; `motorctl ping` tells who you are"
+            if forbidden
+            else None,
             collection=change.collection,
             server_code=result.error["code"],
         )
@@ -173,9 +177,10 @@ def _row(found: violations.Found) -> dict[str, Any]:
 
 async def _collection(db: Database, name: str) -> Collection:
     there = (await fetch(db, {name})).get(name)
-    if there is None or there.is_view:
-        what = "is a view" if there else "doesn't exist"
+    if there is None:
+        raise no_collection(name, db.name)
+    if there.is_view:
         raise NotFoundError(
-            f"collection {name} {what}", hint="motorctl indexes list shows the collections", collection=name
+            f"{name} is a view", hint="`motorctl indexes list` shows the collections", collection=name
         )
     return there

@@ -57,9 +57,7 @@ def meant(typed: str, found: list[dict[str, Any]]) -> dict[str, Any]:
     order = inventory.meant(typed, found, "order")
     if order is None:
         raise NotFoundError(
-            f"no order {typed}",
-            hint=f"`motorctl orders list` shows what is there; `orders place --key {shlex.quote(typed)}` may be run again",
-            order=typed,
+            f"no order {typed}", hint="`motorctl orders list` shows what is there", order=typed
         )
     return dict(order)
 

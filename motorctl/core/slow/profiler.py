@@ -143,7 +143,7 @@ async def read(
         if error.code == driver.UNAUTHORIZED:
             raise AuthorizationError(
                 f"no right to read {db.name}.{COLLECTION}",
-                hint="the role dbAdmin has it; --source current shows what runs now",
+                hint=f"the role dbAdmin on {db.name} has it; --source current shows what runs now",
             ) from error
         raise
     return found
@@ -190,7 +190,8 @@ async def _profile(db: Database, command: dict[str, Any]) -> Mapping[str, Any]:
     except OperationFailure as error:
         if error.code == driver.UNAUTHORIZED:
             raise AuthorizationError(
-                f"no right to set the profiler of {db.name}", hint="the role dbAdmin on it has it"
+                f"no right to set the profiler of {db.name}: {driver.refusal(error)}",
+                hint=f"the role dbAdmin on {db.name} has it; `motorctl ping` tells who you are",
             ) from error
         if error.code in _NOT_ON_A_ROUTER:
             raise NoProfilerError(

@@ -142,6 +142,9 @@ def _moved(
         raise RefusedError(
             f"account {text(source.id)} {_in(source.currency)}, {text(target.id)} {_in(target.currency)}: "
             "a transfer stays in one currency",
+            hint=f"`motorctl accounts list --currency {source.currency}` shows those it can go to"
+            if source.currency
+            else "`motorctl accounts list` shows the currency of each",
             from_currency=source.currency,
             to_currency=target.currency,
         )
@@ -151,6 +154,7 @@ def _moved(
         raise RefusedError(
             f"insufficient funds: account {text(source.id)} has {money.shown(source.balance)}{currency}, "
             f"not {money.shown(amount)}",
+            hint=f"send {money.shown(source.balance)} at most, or put money there first",
             account=text(source.id),
             balance=money.shown(source.balance),
             amount=money.shown(amount),

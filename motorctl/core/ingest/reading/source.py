@@ -217,7 +217,11 @@ def open_source(name: str, stdin: BinaryIO) -> Source:
             return Source(name, file)
         file.close()
     except FileNotFoundError as error:
-        raise UsageError(f"no such file: {name}", file=name) from error
+        raise UsageError(
+            f"no such file: {name}",
+            hint="a path begins in the directory that you are in; - is stdin",
+            file=name,
+        ) from error
     except (OSError, ValueError) as error:
         raise UsageError(
             f"can't read {name}: {getattr(error, 'strerror', None) or error}", file=name

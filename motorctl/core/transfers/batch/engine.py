@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from motorctl.client import Database
     from motorctl.core.driver import Attempt
     from motorctl.core.transfers.batch.books import Books
-    from motorctl.core.transfers.batch.rows import Row, Rows
+    from motorctl.core.transfers.batch.model import Row
+    from motorctl.core.transfers.batch.rows import Rows
     from motorctl.core.transfers.request import Request
 
 LAST_REPLY_SECONDS = 5.0

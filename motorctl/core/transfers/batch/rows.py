@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import PurePath
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -18,6 +17,7 @@ from motorctl.core import money
 from motorctl.core.ingest.model import RecordError
 from motorctl.core.ingest.reading.split import records, split
 from motorctl.core.transfers.batch import keys, record
+from motorctl.core.transfers.batch.model import Row
 from motorctl.core.transfers.batch.record import NEEDED, Naming
 from motorctl.core.transfers.request import Request, checked_accounts, checked_key, checked_note
 from motorctl.errors import UsageError
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from motorctl.core.ingest.model import Chunk, Reading, Record
     from motorctl.core.ingest.reading.reader import Reader
     from motorctl.core.ingest.reading.source import Source
-    from motorctl.core.transfers.batch.books import Books, Part
+    from motorctl.core.transfers.batch.books import Books
+    from motorctl.core.transfers.batch.model import Part
 
 T = TypeVar("T")
 
@@ -36,28 +37,6 @@ BLOCK = 500
 """Rows that are handed on at once."""
 
 _COMPRESSED = re.compile(r"\.(?:gz|bz2|zst)$", re.IGNORECASE)
-
-
-@dataclass(slots=True, eq=False)
-class Row:
-    """A record of the input: `request` is what it asks for, or `fault` says why it asks for nothing.
-
-    `number` counts the records from 1, `line` the lines of the file. `own` says that the key came with it,
-    `refused_before` that it comes from a rejects file.
-    """
-
-    number: int
-    line: int
-    key: str
-    own: bool
-    request: Request | None
-    fault: RecordError | None
-    record: Record
-    part: Part
-
-    @property
-    def refused_before(self) -> bool:
-        return self.part.entry.chunk.layout == "rejects"
 
 
 class Found(NamedTuple):

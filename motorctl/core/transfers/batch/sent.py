@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from motorctl.client import Collection, Database
     from motorctl.core.driver import Attempt
-    from motorctl.core.transfers.batch.rows import Row
+    from motorctl.core.transfers.batch.model import Row
 
 FRUITLESS = 4
 """Looks in a row that find nothing, after which a batch that is new to the ledger isn't looked for any more."""

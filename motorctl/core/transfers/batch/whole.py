@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from motorctl.core.driver import Attempt
     from motorctl.core.transfers.batch.books import Books
     from motorctl.core.transfers.batch.engine import Options
-    from motorctl.core.transfers.batch.rows import Row, Rows
+    from motorctl.core.transfers.batch.model import Row
+    from motorctl.core.transfers.batch.rows import Rows
     from motorctl.core.transfers.plan import Outcome
 
 MOST = 20_000
