@@ -166,12 +166,15 @@ async def _wait(
         left = max(0.1, deadline - time.monotonic())
         client: Client | None = None
         try:
-            look = {**options, "serverSelectionTimeoutMS": round(min(left, 1.0) * 1000)}
+            look = {
+                **options,
+                "serverSelectionTimeoutMS": round(min(left, 1.0) * 1000),
+                # A server that has just come up may take a question and never answer it.
+                "socketTimeoutMS": round(min(left, LOOK_SECONDS) * 1000),
+            }
             address = look_up()
             client = await _open(address, look, diagnostics)
-            # A server that has just come up may take a question and never answer it.
-            with pymongo.timeout(min(left, LOOK_SECONDS)):
-                await ready(client.get_database(name))
+            await ready(client.get_database(name))
         except (driver.PyMongoError, errors.UnreachableError) as error:
             ours = error if isinstance(error, errors.MotorctlError) else translated(error, client, seconds)
             left = deadline - time.monotonic()

@@ -8,6 +8,7 @@ Never fails: what can't be hidden is as it was. Imported before anything else th
 from __future__ import annotations
 
 import os
+import re
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -20,11 +21,15 @@ if TYPE_CHECKING:
 
 # Of /proc/PID/stat, counted behind the name, which may hold anything: proc(5), fields 48 and 49.
 _ARG_START, _ARG_END = 48 - 3, 49 - 3
+# A word is one connection string and no text around it: what looks like a password has a space in it, too.
+_USERINFO = re.compile(r"(mongodb(?:\+srv)?://[^:@/?]*):.*@", re.IGNORECASE | re.DOTALL)
 
 
 def without_passwords(words: Sequence[str]) -> list[str]:
     """Return a command line as others may see it: no word is longer than it was, since there is no more room."""
-    return [_fitting(redact(word, secrets_in(word)), word) for word in words]
+    return [
+        _fitting(redact(_USERINFO.sub(rf"\1:{REDACTED}@", word), secrets_in(word)), word) for word in words
+    ]
 
 
 def _fitting(shown: str, word: str) -> str:

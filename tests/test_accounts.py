@@ -248,12 +248,12 @@ def test_a_list_is_aligned_by_the_point_and_flags_what_it_cannot_read(
     done = cli("accounts", "list")
     assert done.code == 0
     assert done.stdout.splitlines() == [
-        "id  owner  currency              balance  status  entries",
-        "a0         EUR                   1000.00  open          0",
-        "a1         EUR                      5.00  open          0",
-        "a2         EUR       0.30000000000000004  open          0",
-        "a3         EUR                      much  open          0",
-        "a4         EUR                            open          0",
+        "id  owner  currency                 balance  status  entries",
+        "a0         EUR       1000.00                 open          0",
+        "a1         EUR          5.00                 open          0",
+        "a2         EUR          0.30000000000000004  open          0",
+        "a3         EUR                         much  open          0",
+        "a4         EUR                               open          0",
     ]
     assert done.stderr.splitlines() == [
         "warning: the balance of account a2: 0.30000000000000004 is a double, and as such no exact amount",

@@ -222,7 +222,7 @@ def test_a_file_that_holds_no_uri(cli: Runner, tmp_path: Path, content: bytes, s
 
 
 def test_a_file_that_cannot_be_read(cli: Runner, tmp_path: Path) -> None:
-    for path, reason in ((tmp_path / "absent", "No such file or directory"), (tmp_path, "Is a directory")):
+    for path, reason in ((tmp_path / "absent", "no such file or directory"), (tmp_path, "is a directory")):
         done = cli("ping", "--uri-file", str(path), connected=False)
         assert done.code == ExitCode.USAGE
         error = f"error: cannot read the connection string from {path}: {reason}"

@@ -282,7 +282,11 @@ def test_a_collection_that_is_not_there_is_said(
     out = tmp_path / "out.ndjson"
     for options in (("--out", str(out)), ("--assert-exists",)):
         asserted = cli("export", "nosuch", *options)
-        assert (asserted.code, asserted.stdout, asserted.stderr) == (5, "", f"error: {absent}\n")
+        assert (asserted.code, asserted.stdout, asserted.stderr) == (
+            5,
+            "",
+            f"error: {absent}\nhint: `motorctl indexes list` shows the collections\n",
+        )
     assert not out.exists()
     out.write_text("a good backup")
     assert cli("export", "nosuch", "--out", str(out)).code == 5

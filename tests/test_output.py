@@ -212,7 +212,7 @@ def test_no_golden_file_is_left_over() -> None:
         "schema-plan.md",
         # tests/test_looks.py
         *(f"looks-{width}.txt" for width in ("60", "80", "120", "200", "pipe")),
-        # tests/test_imports.py
+        # of tests/test_imports.py
         "imports.txt",
         # tests/test_error_texts.py
         "errors.txt",

@@ -272,7 +272,7 @@ def test_a_closed_stdin_is_an_empty_one(many: dict[str, str]) -> None:
     assert run("users", "count", env=many, closed=0) == (0, f"{DOCUMENTS}\n", "")
     code, _, stderr = run("users", "create", "--json", "-", env=many, closed=0)
     assert code == 2
-    assert "not JSON" in stderr
+    assert "--json: stdin is empty" in stderr
 
 
 # --- a real terminal ---------------------------------------------------------------------------------

@@ -170,7 +170,9 @@ def test_a_key_is_made_and_shown_before_anything_is_written(
         failed = cli("transfer", "send", "alice", "bob", "1", "-o", "json", "--uri", uri)
     assert failed.code == 1
     shown, error = failed.stderr.splitlines()[-2], failed.error()
-    assert shown.startswith(f"key {error['key']}: `motorctl transfer show {error['key']} --uri ")
+    assert shown.startswith(
+        f"key {error['key']}: should no answer come, `motorctl transfer show {error['key']} --uri "
+    )
     assert cli("transfer", "show", error["key"]).code == 5
 
     sent = cli("transfer", "send", "alice", "bob", "1", "-o", "json", "--log-format", "json")

@@ -119,10 +119,11 @@ def builds(operations: Iterable[Mapping[str, Any]], database: str) -> list[Build
 def _build(operation: Mapping[str, Any], database: str) -> Build:
     progress = operation.get("progress", {})
     message = str(operation.get("msg", ""))
-    # Its namespace is the database's own, `$cmd`, while it waits to begin.
-    collection = operation["command"]["createIndexes"]
+    collection = str(operation["ns"]).removeprefix(f"{database}.")
+    if collection == "$cmd":  # the database's own namespace, while it waits to begin
+        collection = str(operation["command"].get("createIndexes", collection))
     return Build(
-        collection if isinstance(collection, str) else str(operation["ns"]).removeprefix(f"{database}."),
+        collection,
         tuple(sorted(str(index.get("name")) for index in operation["command"].get("indexes", ()))),
         next((words for sign, words in _PHASES.items() if sign in message), "waiting"),
         _whole(progress.get("done")),
