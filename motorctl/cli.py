@@ -176,12 +176,26 @@ def main(
         place = f": {error.filename}" if error.filename else ""
         return run.report(MotorctlError(f"{(error.strerror or str(error)).lower()}{place}"), error)
     except Exception as error:  # noqa: BLE001 - the last place where a defect can be told in one line
-        hint = None if run.debug else "this is a defect of motorctl: --debug shows where; please report it"
-        text = " ".join(str(error).split())
-        message = f"unexpected {type(error).__name__}" + (f": {text}" if text else "")
-        return run.report(MotorctlError(message, hint=hint), error)
+        return run.report(_unexpected(error, debug=run.debug), error)
     finally:
         run.end()
+
+
+def _unexpected(error: Exception, *, debug: bool) -> MotorctlError:
+    """Say in a line what nobody has foreseen: a defect of ours, or an answer that the driver could not read."""
+    text = " ".join(str(error).split())
+    what = type(error).__name__ + (f": {text}" if text else "")
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    module = str(place.tb_frame.f_globals.get("__name__")) if place is not None else ""
+    if module.partition(".")[0] in ("pymongo", "motor", "bson"):
+        return MotorctlError(
+            f"the driver can't read what the server answers: {what}",
+            hint="is it MongoDB? `motorctl doctor` walks the road to it, --debug shows where it ended",
+        )
+    hint = None if debug else "this is a defect of motorctl: --debug shows where; please report it"
+    return MotorctlError(f"unexpected {what}", hint=hint)
 
 
 def _stopped(stop: KeyboardInterrupt) -> MotorctlError:

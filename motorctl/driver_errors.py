@@ -152,6 +152,10 @@ def translated(
             return errors.RefusedError(f"a document can't be encoded: {first_sentence(error)}")
 
 
+LONGEST = 2000
+"""Characters of a server's message that are shown; some quote the whole command."""
+
+
 def _refusal(
     code: int | None,
     details: Any,
@@ -162,6 +166,8 @@ def _refusal(
     """Translate a server's error document by its code."""
     said = str(details.get("errmsg") or first_sentence(error))
     message = without_values(said).rstrip(".")
+    if len(message) > LONGEST:
+        message = f"{message[:LONGEST]}..."
     name = str(details.get("codeName") or "")
     facts: dict[str, Any] = {"server_code": code, "server_code_name": name or None}
     label = "code" if not name or name.startswith("Location") else name

@@ -98,7 +98,10 @@ def forms(secrets: Iterable[str]) -> tuple[str, ...]:
         for text in dict.fromkeys(plain)
         for form in (text, repr(text)[1:-1], ascii(text)[1:-1], json.dumps(text)[1:-1], *_encoded(text))
     )
-    return tuple(dict.fromkeys(form for form in written if len(form) >= SHORTEST_SECRET))
+    # A short one with a space in it is cut out all the same: by its shape only half of it would be.
+    return tuple(
+        dict.fromkeys(form for form in written if len(form) >= SHORTEST_SECRET or len(form.split()) > 1)
+    )
 
 
 def _encoded(text: str) -> tuple[str, ...]:

@@ -225,6 +225,12 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asking, "SECONDS", 20)
 
 
+def test_a_name_that_would_be_an_option_is_offered_where_it_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "values", lambda *_: [("--yes", ""), ("-v", ""), ("orders", "")])
+    assert offered("export ", {}) == ["orders"]
+    assert offered("export -- ", {}) == ["--yes", "-v", "orders"]
+
+
 @pytest.mark.usefixtures("patient")
 def test_names_come_from_the_server(names: dict[str, str], dbname: str) -> None:
     collections = offered("export ", names)
@@ -541,6 +547,8 @@ def test_powershell_is_answered_as_its_script_asks(typed: str, answer: list[str]
         ("orders", "orders"),
         ("a b", "'a b'"),
         ("it's", "'it''s'"),
+        ("x\u2019; calc; \u2018y", "'x\u2019\u2019; calc; \u2018\u2018y'"),
+        ("\u201cx\u201d", "'\u201cx\u201d'"),
         ("@a.json", "'@a.json'"),
         ("a,b", "'a,b'"),
         ("$x", "'$x'"),

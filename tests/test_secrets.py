@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ast
 import json
-import logging
 import os
 import re
 import subprocess
@@ -24,10 +23,11 @@ import pymongo
 import pytest
 from conftest import Server, command, until
 from every_command import ALL, ELSEWHERE, Case, fill, leaves, write_files
+from pretending import pretender
 from secured import Certificates, User, as_user, guarded
 
 from motorctl import redaction
-from motorctl.core import extjson, private
+from motorctl.core import extjson, mongod, private
 from motorctl.core.workers import Workers
 from motorctl.errors import ConfigurationError, ManifestError
 from motorctl.manifest.document import Document
@@ -321,19 +321,65 @@ def test_a_password_in_the_data_comes_back_as_data_and_is_in_no_message(
         assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_what_a_library_logs_of_a_password_is_not_shown(
-    cli: Runner, uri: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from motorctl.core import ping
+NOISE = """
+import asyncio, logging, sys, threading, warnings
+from motorctl.core import ping
 
-    async def complain(*_: Any, **__: Any) -> None:
-        logging.getLogger("asyncio").error("Task exception was never retrieved: %s", CANARY)
-        raise RuntimeError(CANARY, uri)
+async def noisy(*_, **__):
+    secret = sys.argv[0]
+    def fail(where):
+        raise RuntimeError(f"{where} {secret}")
+    class Ill:
+        def __del__(self):
+            fail("garbage")
+    async def lost():
+        fail("task")
+    logging.getLogger("some.library").error("log %s", secret)
+    thread = threading.Thread(target=fail, args=("thread",))
+    thread.start()
+    thread.join()
+    warnings.warn(f"warning {secret}")
+    Ill()
+    task = asyncio.create_task(lost())
+    await asyncio.sleep(0.01)
+    del task
+    asyncio.get_running_loop().call_exception_handler({"message": f"loop {secret}"})
+    sys.stderr.write(f"half a line {secret}")
+    fail("command")
 
-    monkeypatch.setattr(ping, "look", complain)
-    done = cli("ping", "--uri", uri, *LOUD, connected=False)
-    assert "RuntimeError" in done.stderr
-    assert_silent(done)
+ping.look = noisy
+from motorctl.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize("log", ["text", "json"])
+def test_what_others_write_to_stderr_shows_no_password(uri_file: Path, log: str) -> None:
+    program = f"import sys; sys.argv[0] = {CANARY!r}\n{NOISE}"
+    words = ("ping", "--uri-file", str(uri_file), "--log-format", log)
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words], capture_output=True, timeout=60, check=False
+    )
+    said = done.stderr.decode()
+    assert done.returncode == 1, said
+    assert not leaks(said), said
+    for who in ("log", "thread", "warning", "garbage", "task", "loop", "half a line", "command"):
+        assert f"{who} {redaction.REDACTED}" in said, who
+    if log == "json":
+        assert {json.loads(line)["level"] for line in said.splitlines()} == {"warning", "error"}
+
+
+def test_an_error_in_what_tells_of_errors_is_told_without_its_text() -> None:
+    program = (
+        f"import motorctl.cli\ndef main(begin): raise RuntimeError({CANARY!r})\nmotorctl.cli.main = main\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", f"{program}from motorctl.__main__ import main; main()", "ping"],
+        capture_output=True, timeout=60, check=False, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: unexpected RuntimeError\n")
+    assert not leaks(done.stderr)
 
 
 # Other processes
@@ -458,6 +504,18 @@ def test_a_command_line_without_passwords() -> None:
     ]
 
 
+@pytest.mark.parametrize("password", ["", "a", "ab", "é", "a b", "abc", CANARY])
+def test_a_command_line_without_passwords_is_no_longer_than_before(password: str) -> None:
+    word = f"--uri=MongoDB://user:{quote(password, safe=' ')}@host/"
+    (shown,) = without_passwords([word])
+    assert len(os.fsencode(shown)) <= len(os.fsencode(word))
+    assert not password or shown.startswith("--uri=MongoDB://user:*")
+    assert (
+        quote(password, safe=" ") not in shown.removeprefix("--uri=MongoDB://user:").rpartition("@")[0]
+        or not password
+    )
+
+
 # Files
 
 
@@ -520,6 +578,15 @@ def test_files_with_values_of_users_are_their_owners(
     (tmp_path / "exported").chmod(0o644)
     assert cli("export", "users", "--out", "exported").code == 0
     assert (tmp_path / "exported").stat().st_mode & 0o777 == 0o644  # whoever opened it to others meant it
+
+
+def test_the_log_of_a_local_server_is_its_owner_s(tmp_path: Path) -> None:
+    umask = os.umask(0)
+    try:
+        mongod.spawn([sys.executable, "-c", ""], tmp_path / "log").wait()
+    finally:
+        os.umask(umask)
+    assert (tmp_path / "log").stat().st_mode & 0o777 == 0o600
 
 
 # Files that are too large, too deep, or stand for more than they are
@@ -842,6 +909,37 @@ def test_all_that_unicode_calls_a_control_or_a_direction_is_escaped() -> None:
             or bidirectional in ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
         ):
             assert printable(character) != character, hex(code)
+
+
+# Servers that say anything
+
+HELLO = {
+    "helloOk": True, "isWritablePrimary": True, "ismaster": True, "minWireVersion": 0, "maxWireVersion": 17,
+    "maxBsonObjectSize": 1 << 24, "maxMessageSizeBytes": 48_000_000, "maxWriteBatchSize": 100_000,
+}  # fmt: skip
+ANSWERS: dict[str, tuple[dict[str, Any], str]] = {
+    "nothing": ({}, "the driver can't read what the server answers: KeyError: 'cursor'"),
+    "a cursor that is none": ({"cursor": None}, "the driver can't read what the server answers: TypeError"),
+    "no reason": ({"ok": 0}, "the driver can't read what the server answers: KeyError: 'errmsg'"),
+    "a long reason": ({"ok": 0, "errmsg": HOSTILE * 10_000, "code": 99_999}, r"\x1b]0;owned"),
+}
+
+
+@pytest.mark.parametrize(("answer", "said"), ANSWERS.values(), ids=ANSWERS)
+def test_an_answer_that_is_none_of_mongodb_s_is_said_in_short(
+    cli: Runner, answer: dict[str, Any], said: str
+) -> None:
+    with pretender(lambda name, _: HELLO if name.lower() in ("hello", "ismaster") else answer) as host:
+        road = ("--uri", f"mongodb://{host}/?directConnection=true", "--timeout", "1", "--retries", "1")
+        listed = cli("users", "list", *road, connected=False)
+        walked = cli("doctor", *road, connected=False, tty=True, columns=120)
+    assert (listed.code, listed.stdout) == (1, "")
+    assert said in listed.stderr
+    assert "transactions" in walked.stdout, "doctor fell"
+    for text in (listed.stderr, undrawn(walked.stdout), undrawn(walked.stderr)):
+        assert not OBEYED.search(text.replace("\r\n", "\n"))
+        assert len(text) < 60_000
+        assert "unexpected" not in text
 
 
 # Words of a secret

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 PLAIN = frozenset("_-./:=@%+,^")
 """What no shell takes for more than itself, beside letters and digits."""
 
-_SINGLE_QUOTES = frozenset("'\u2018\u2019\u201a\u201b")
+_QUOTES = {**dict.fromkeys("\u2018\u2019\u201a\u201b", "'"), **dict.fromkeys("\u201c\u201d\u201e", '"')}
+"""PowerShell takes the typographic quotes for plain ones."""
 
 
 class Typed:
@@ -49,20 +50,21 @@ def _split(line: str, *, escape: str, doubled: bool) -> Typed:
     while at < len(line):
         char = line[at]
         following = line[at + 1 : at + 2]
+        mark = _QUOTES.get(char, char) if doubled else char
         if not quote and char in " \t\n":
             if word is not None:
                 words.append("".join(one for one, _ in word))
                 word = None
         else:
             word = [] if word is None else word
-            if quote and char == quote:
-                if doubled and following == quote:
+            if quote and mark == quote:
+                if doubled and _QUOTES.get(following, following) == quote:
                     word.append((char, False))
                     at += 1
                 else:
                     quote = ""
-            elif not quote and char in "'\"":
-                quote = char
+            elif not quote and mark in "'\"":
+                quote = mark
             elif char == escape and quote != "'":
                 if quote and not doubled and following not in '"\\$`':
                     word.append((char, False))
@@ -103,5 +105,5 @@ def for_powershell(word: str) -> str:
     """Return a word as PowerShell takes it, quoted where it has to be: a comma and an @ mean something to it."""
     if word and word[0] not in "@~^" and all(char.isalnum() or char in "_-./:=+" for char in word):
         return word
-    # PowerShell takes the typographic quotes for plain ones: each ends the text unless it is doubled.
-    return "'" + "".join(char * 2 if char in _SINGLE_QUOTES else char for char in word) + "'"
+    # Each single quote ends the text unless it is doubled.
+    return "'" + "".join(char * 2 if _QUOTES.get(char, char) == "'" else char for char in word) + "'"

@@ -116,7 +116,7 @@ async def _version(admin: Database) -> str | None:
     """Ask for the server's version; some servers tell it to their users only."""
     try:
         return str((await admin.command("buildInfo"))["version"])
-    except OperationFailure:
+    except (OperationFailure, KeyError):
         return None
 
 

@@ -43,7 +43,7 @@ async def shake(lane: Lane, streams: Streams, way: Way) -> None:
                 hint="add --no-stable-api" if "api" in str(hello.get("errmsg")).lower() else None,
                 server_code=hello.get("code"),
             )
-        lane.version = str(built["version"]) if built.get("ok") else None
+        lane.version = str(built["version"]) if built.get("ok") and "version" in built else None
         _judge(step, hello, lane, way)
     lane.hello = hello if step.status is not Status.FAILED else {}
     if lane.hello:

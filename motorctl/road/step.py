@@ -91,4 +91,14 @@ class Taking:
         if isinstance(error, MotorctlError):
             self._step.fail(error)
             return True
+        if isinstance(error, (LookupError, TypeError, ValueError, AttributeError)):
+            # Whoever reads an answer takes it for MongoDB's: what isn't there ends a step, not the walk.
+            text = " ".join(str(error).split())
+            self._step.fail(
+                MotorctlError(
+                    f"it gives an answer that is not MongoDB's: {type(error).__name__}: {text}",
+                    hint="is it MongoDB, and nothing else in its place? --debug shows where, if it is",
+                )
+            )
+            return True
         return False
