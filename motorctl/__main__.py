@@ -78,7 +78,7 @@ def _complete(arguments: list[str]) -> NoReturn:
 
     Whatever goes wrong: words on the line that is being typed help nobody.
     """
-    sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+    sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - open for as long as the process lives; pathlib isn't loaded yet
     with suppress(Exception):
         from motorctl import completion
 
@@ -90,13 +90,13 @@ def _complete(arguments: list[str]) -> NoReturn:
 def _standard_streams() -> None:
     """Open what the caller closed, and write UTF-8 wherever nobody's terminal says otherwise."""
     if sys.stdin is None:
-        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: PTH123, SIM115
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: PTH123, SIM115 - open for as long as the process lives; pathlib isn't loaded yet
     if sys.stdout is None:
         # Descriptor 1 must not fall to the first socket that opens.
         os.open(os.devnull, os.O_WRONLY)
         sys.stdout = _Closed()
     if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - open for as long as the process lives; pathlib isn't loaded yet
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             if stream.isatty():

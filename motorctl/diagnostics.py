@@ -219,7 +219,7 @@ class Overheard(io.TextIOBase):
         self._turn = threading.RLock()
 
     @property
-    def encoding(self) -> str:  # type: ignore[override]
+    def encoding(self) -> str:  # type: ignore[override]  # a property there, and nobody sets it
         return self._stream.encoding
 
     def write(self, text: str, /) -> int:

@@ -267,9 +267,9 @@ def _unselected(error: Exception, client: Client | None, seconds: float) -> erro
 def _tls(client: Client) -> Tls:
     """Tell how a client speaks: the driver keeps it in its options, without a public word."""
     options = cast("Any", client.options)
-    if options.pool_options._ssl_context is None:  # noqa: SLF001
+    if options.pool_options._ssl_context is None:  # noqa: SLF001 - the driver has no public word for it
         return "plain"
-    named = {name.lower() for name in options._options}  # noqa: SLF001
+    named = {name.lower() for name in options._options}  # noqa: SLF001 - the driver has no public word for it
     return "known" if "tlscertificatekeyfile" in named else "tls"
 
 
@@ -383,7 +383,7 @@ def _unknown_user(message: str, client: Client | None, facts: dict[str, Any]) ->
 
 def credentials(client: Client | None) -> Any:
     """Return the driver's credentials of a client, which it keeps without a public word; None for nobody's."""
-    return None if client is None else cast("Any", client.options).pool_options._credentials  # noqa: SLF001
+    return None if client is None else cast("Any", client.options).pool_options._credentials  # noqa: SLF001 - the driver has no public word for it
 
 
 def _lowered(sentence: str) -> str:

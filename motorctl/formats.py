@@ -237,6 +237,7 @@ class Bars:
 
 
 def without_bars(columns: Sequence[Column]) -> list[Column]:
+    """Leave out the columns that only draw another's value."""
     return [column for column in columns if column.bar_of is None]
 
 
@@ -315,6 +316,7 @@ def _is_number(value: Any) -> bool:
 
 
 def encoder(*, free: bool, canonical: bool) -> Encode:
+    """Choose how a value becomes JSON: as in commands' fields, or (`free`) a user's documents, in Extended JSON."""
     return _extended(canonical=canonical) if free else _own
 
 

@@ -24,20 +24,20 @@ class Help:
     params: list[Parameter]
     help: str | None
 
-    def get_help_option_names(self, ctx: Context) -> list[str]:  # noqa: ARG002
+    def get_help_option_names(self, ctx: Context) -> list[str]:  # noqa: ARG002 - Click's signature
         return ["-h", "--help"]
 
     def collect_usage_pieces(self, ctx: Context) -> list[str]:
         """The words of the usage line, without Typer's braces: `COLLECTION [FILE]` as man pages have it."""
-        pieces: list[str] = super().collect_usage_pieces(ctx)  # type: ignore[misc]
+        pieces: list[str] = super().collect_usage_pieces(ctx)  # type: ignore[misc]  # Click's, where this is mixed in
         return [piece.removeprefix("{").removesuffix("}") if piece[:1] == "{" else piece for piece in pieces]
 
     def format_help(self, ctx: Context, formatter: HelpFormatter) -> None:
-        self.format_usage(ctx, formatter)  # type: ignore[attr-defined]
+        self.format_usage(ctx, formatter)  # type: ignore[attr-defined]  # Click's, where this is mixed in
         self.format_help_text(ctx, formatter)
         self.format_options(ctx, formatter)
 
-    def format_help_text(self, ctx: Context, formatter: HelpFormatter) -> None:  # noqa: ARG002
+    def format_help_text(self, ctx: Context, formatter: HelpFormatter) -> None:  # noqa: ARG002 - Click's signature
         """Wrap paragraphs; print indented lines as they stand, so that examples can be copied."""
         for paragraph in paragraphs(self.help or ""):
             formatter.write_paragraph()

@@ -298,6 +298,7 @@ async def first_alone(batches: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 def cannot_write(error: OSError) -> OutputError:
+    """Make the error of a stdout that takes no more, with the system's reason."""
     return OutputError(f"cannot write the results: {error.strerror or error}")
 
 

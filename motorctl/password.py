@@ -59,7 +59,7 @@ def ask(question: str) -> str:
     try:
         if sys.platform == "win32":
             # Without a console getpass would read one that never ends.
-            with open("CONIN$", "rb"):  # noqa: PTH123
+            with open("CONIN$", "rb"):  # noqa: PTH123 - a device, no path
                 pass
         with _stoppable(), warnings.catch_warnings():
             # Without a terminal it would read stdin, and show what is typed.

@@ -78,7 +78,7 @@ class _WithGlobals(Help):
     name: str | None
 
     def get_params(self, ctx: Context) -> list[Parameter]:
-        own = super().get_params(ctx)  # type: ignore[misc]
+        own = super().get_params(ctx)  # type: ignore[misc]  # Click's, where this is mixed in
         taken = {flag for param in own for flag in param.opts}
         return [*own, *(p for p in GLOBAL_OPTIONS if not taken & set(p.opts))]
 
@@ -113,10 +113,10 @@ class Group(_WithGlobals, TyperGroup):
 class Root(Group):
     """The program: its commands are modules that are imported when they are used."""
 
-    def list_commands(self, ctx: Context) -> list[str]:  # noqa: ARG002
+    def list_commands(self, ctx: Context) -> list[str]:  # noqa: ARG002 - Click's signature
         return list(ENTRIES)
 
-    def get_command(self, ctx: Context, cmd_name: str) -> ClickCommand | None:  # noqa: ARG002
+    def get_command(self, ctx: Context, cmd_name: str) -> ClickCommand | None:  # noqa: ARG002 - Click's signature
         if cmd_name not in ENTRIES:
             return None
         if cmd_name not in self.commands:
@@ -215,7 +215,7 @@ def _ours(asked: type[TyperCommand] | None) -> type[Command]:
     return asked if issubclass(asked, Command) else type(asked.__name__, (asked, Command), {})
 
 
-def _version(ctx: Context, param: Parameter, value: bool | None) -> None:  # noqa: ARG001
+def _version(ctx: Context, param: Parameter, value: bool | None) -> None:  # noqa: ARG001 - Click's signature
     if value and not ctx.resilient_parsing:
         ctx.find_root().obj.streams.stdout.write(f"{PROGRAM} {__version__}\n")
         ctx.exit()

@@ -217,7 +217,7 @@ def _interrupt(client: Any, address: Address) -> None:
     a word of it in the public API.
     """
     plain = client.delegate if "delegate" in vars(client) else client
-    server = plain._topology.get_server_by_address(address)  # noqa: SLF001
+    server = plain._topology.get_server_by_address(address)  # noqa: SLF001 - the driver has no public way to one server's pool
     if server is not None:
         for context in tuple(server.pool.active_contexts):
             context.cancel()

@@ -117,7 +117,7 @@ def _no_signals_of_the_loop(platform: str) -> None:
         def add_signal_handler(*_arguments: Any) -> None:
             raise NotImplementedError
 
-        asyncio.SelectorEventLoop.add_signal_handler = add_signal_handler  # type: ignore[assignment, method-assign]
+        asyncio.SelectorEventLoop.add_signal_handler = add_signal_handler  # type: ignore[assignment, method-assign]  # as Windows' loop does: it can't
 
 
 class _Signals:
@@ -156,25 +156,25 @@ class _Kernel:
     """The functions of kernel32 that tell of processes: a handle is the process's id."""
 
     @staticmethod
-    def OpenProcess(access: int, inherit: bool, pid: int) -> int:  # noqa: N802
+    def OpenProcess(access: int, inherit: bool, pid: int) -> int:  # noqa: N802 - Windows' name
         assert (access, inherit) == (0x1000, False)
         return pid if Path(f"/proc/{pid}").exists() else 0
 
     @staticmethod
-    def GetExitCodeProcess(handle: Any, code: Any) -> int:  # noqa: N802
+    def GetExitCodeProcess(handle: Any, code: Any) -> int:  # noqa: N802 - Windows' name
         stat = Path(f"/proc/{handle.value}/stat")
         alive = stat.exists() and stat.read_bytes().rpartition(b")")[2].split()[0] != b"Z"
         code._obj.value = 259 if alive else 0
         return 1
 
     @staticmethod
-    def GetProcessTimes(handle: Any, created: Any, *_others: Any) -> int:  # noqa: N802
+    def GetProcessTimes(handle: Any, created: Any, *_others: Any) -> int:  # noqa: N802 - Windows' name
         fields = Path(f"/proc/{handle.value}/stat").read_bytes().rpartition(b")")[2].split()
         created._obj.value = int(fields[19])
         return 1
 
     @staticmethod
-    def CloseHandle(handle: Any) -> int:  # noqa: N802
+    def CloseHandle(handle: Any) -> int:  # noqa: N802 - Windows' name
         assert handle.value
         return 1
 
@@ -191,7 +191,7 @@ class _Function:
         return self._function(*arguments)
 
 
-class _WithoutProc(type(Path())):  # type: ignore[misc]
+class _WithoutProc(type(Path())):  # type: ignore[misc]  # the class that this system's Path makes
     """A path of a system without /proc."""
 
     def _hidden(self) -> bool:

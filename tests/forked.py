@@ -150,7 +150,7 @@ class Forks:
 
 def serve(descriptor: int) -> None:
     """Import the program, then fork it as often as it is asked for: the life of the process that forks."""
-    import imported  # noqa: F401
+    import imported  # noqa: F401 - loaded once for all that are forked
 
     connection = socket.socket(fileno=descriptor)
     questions = connection.makefile("rb")

@@ -75,7 +75,7 @@ class Item(NamedTuple):
 
     @property
     def sections(self) -> dict[str, list[tuple[str, str]]]:
-        found: dict[str, list[tuple[str, str]]] = self.command._sections(self.context)  # type: ignore[attr-defined]
+        found: dict[str, list[tuple[str, str]]] = self.command._sections(self.context)  # type: ignore[attr-defined]  # a command of the program's own class
         return found
 
     @property

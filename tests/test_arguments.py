@@ -264,7 +264,7 @@ def test_any_text_is_a_pipeline_s_value_or_a_usage_error_with_its_place(content:
         arguments.Pipeline("pipeline", content)
     except UsageError as error:
         assert error.message.startswith("pipeline")  # noqa: PT017 - either way is right
-        assert 1 <= error.details["line"] <= content.count("\n") + content.count("\r") + 2  # noqa: PT017
+        assert 1 <= error.details["line"] <= content.count("\n") + content.count("\r") + 2  # noqa: PT017 - as above
 
 
 @given(

@@ -142,7 +142,7 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Commands stop after they were parsed and their settings loaded; their paths are collected here."""
     paths: list[str] = []
 
-    def invoke(self: program.Command, ctx: Any) -> None:  # noqa: ARG001
+    def invoke(self: program.Command, ctx: Any) -> None:  # noqa: ARG001 - Click's signature
         ctx.find_root().obj.start(draws=program._draws(ctx))
         paths.append(ctx.command_path)
 
@@ -269,7 +269,7 @@ def raising(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
     """Make `motorctl ping` raise."""
 
     def arrange(error: BaseException) -> None:
-        def callback(ctx: typer.Context) -> None:  # noqa: ARG001
+        def callback(ctx: typer.Context) -> None:  # noqa: ARG001 - Typer's signature
             raise error
 
         monkeypatch.setattr(ping.group.registered_commands[0], "callback", callback)
@@ -454,7 +454,7 @@ def test_no_help_imports_anything_heavy() -> None:
 
 def test_the_installed_script_is_the_program() -> None:
     done = subprocess.run(command("--version"), capture_output=True, text=True, check=True)
-    script = os.path.join(os.path.dirname(sys.executable), "motorctl")  # noqa: PTH118, PTH120
+    script = os.path.join(os.path.dirname(sys.executable), "motorctl")  # noqa: PTH118, PTH120 - as a user would build it
     assert (
         subprocess.run([script, "--version"], capture_output=True, text=True, check=True).stdout
         == done.stdout

@@ -81,7 +81,7 @@ def test_a_tour_that_is_stopped_stops_its_server(tmp_path: Path, number: int, co
 
     assert process.returncode == code, said
     assert "Traceback" not in said
-    until(lambda: not os.path.exists(f"/proc/{pid}"), "the server is gone")  # noqa: PTH110
+    until(lambda: not os.path.exists(f"/proc/{pid}"), "the server is gone")  # noqa: PTH110 - no path of the test's own
 
 
 def test_sample_data_is_the_same_each_time() -> None:

@@ -526,7 +526,7 @@ async def test_no_copy_is_made_for_which_there_is_no_room(
 
 
 async def test_a_sharded_collection_is_refused(orders: Database) -> None:
-    class Mongos(type(orders)):  # type: ignore[misc]
+    class Mongos(type(orders)):  # type: ignore[misc]  # the collection's own class, Motor's or PyMongo's
         """Answers as a router does, of which this machine has none."""
 
         async def command(self, command: Any, **rest: Any) -> Any:

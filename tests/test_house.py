@@ -47,6 +47,36 @@ def test_every_module_says_what_it_is(path: Path) -> None:
     assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
 
 
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_public_function_says_what_it_does(path: Path) -> None:
+    # Not methods: a property of one line says it by its name, and what overrides is told of where it is declared.
+    silent = [
+        node.name
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        and not node.name.startswith("_")
+        and not ast.get_docstring(node)
+    ]
+    assert not silent
+
+
+def test_no_rule_is_ignored_without_its_reason() -> None:
+    reason = re.compile(
+        r"# (?:noqa: [A-Z0-9, ]+ - |type: ignore\[[a-z-, ]+\]  # )\w|# type: ignore\[[a-z-, ]+\]  # noqa: \S+ - "
+    )
+    said = re.compile(r"# (?:noqa|type: ignore)\b.*")
+    scripts = [ROOT / ".ci" / name for name in ("matrix", "release", "zipapp")]
+    bare = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in [*SOURCES, *sorted((ROOT / "tests").rglob("*.py")), *scripts]
+        if path != Path(__file__)
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        for found in said.findall(line)
+        if not reason.match(found)
+    ]
+    assert not bare
+
+
 @pytest.mark.parametrize(("room", "limit"), [("commands", 260), ("core", 420), (".", 430)])
 def test_small_rooms(room: str, limit: int) -> None:
     lengths = {

@@ -177,7 +177,7 @@ def test_a_nested_validator_names_the_inner_field(cli: Runner, sync_db: SyncData
     inner = {"bsonType": "object", "required": ["zip"], "properties": {"zip": {"bsonType": "string"}}}
     items = {"bsonType": "array", "items": {"bsonType": "int"}}
     schema = {"properties": {"address": inner, "list": items}, "additionalProperties": False}
-    schema["properties"]["_id"] = {}  # type: ignore[index]
+    schema["properties"]["_id"] = {}  # type: ignore[index]  # a document within
     sync_db.create_collection("s", validator={"$jsonSchema": schema})
     data = '{"address":{"zip":5}}\n{"address":{}}\n{"list":[1,"x"]}\n{"other":1}\n'
     done = cli("import", "-", "--into", "s", stdin=data)

@@ -190,7 +190,7 @@ def test_types_read_their_cells(kind: str, text: str, value: Any) -> None:
 def test_types_refuse_what_is_not_theirs(kind: str, text: str, reason: str) -> None:
     with pytest.raises(ValueError, match=re.escape(reason)):
         types.converter(kind).cell(text)
-    with pytest.raises(ValueError):  # noqa: PT011  # no reason is asked of a column
+    with pytest.raises(ValueError):  # noqa: PT011 - no reason is asked of a column
         types.converter(kind).column([text])
 
 

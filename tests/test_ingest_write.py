@@ -272,7 +272,7 @@ async def test_each_refusal_is_its_documents(db: Database, ordered: bool) -> Non
     documents = [{"_id": number, "n": number, "e": number} for number in range(100)]
     documents[10]["_id"] = documents[9]["_id"]
     documents[50]["e"] = documents[40]["e"]
-    documents[70]["n"] = "x"  # type: ignore[assignment]
+    documents[70]["n"] = "x"  # type: ignore[assignment]  # of another type is what is tested
     outcome = await written(db.c, documents, ordered=ordered)
     assert outcome.inserted == await db.c.count_documents({}) == 97
     found = [(f.position, f.stage, f.field, f.code) for f in outcome.failures]
@@ -487,7 +487,7 @@ async def test_another_writers_documents_in_between_are_updated(db: Database) ->
 
     for mode, expected in (("upsert", (1, 1, 1, 0)), ("merge", (1, 1, 1, 0)), ("skip", (1, 0, 2, 0))):
         await db.c.delete_many({})
-        writer = Writer(db.c, Plan(mode, ("k",)))  # type: ignore[arg-type]
+        writer = Writer(db.c, Plan(mode, ("k",)))  # type: ignore[arg-type]  # every mode, from the table
         await writer.prepare()
         compared = writer._keyed._compared
 
@@ -496,7 +496,7 @@ async def test_another_writers_documents_in_between_are_updated(db: Database) ->
             await db.c.insert_many([{"k": 1, "v": 0}, {"k": 2, "v": 1}])
             return found
 
-        writer._keyed._compared = meddle  # type: ignore[method-assign, assignment]
+        writer._keyed._compared = meddle  # type: ignore[method-assign, assignment]  # somebody writes between the two
         decoded = made([{"k": number, "v": 1} for number in range(3)], ("k",))
         outcome = await writer.write(decoded, 0, 3)
         assert counts(outcome) == expected

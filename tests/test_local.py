@@ -599,7 +599,7 @@ async def test_the_clean_end_by_command(home: local.Home) -> None:
     state = local.running(home)
     assert state is not None
     async with AsyncMongoClient[dict[str, Any]](state.direct_uri) as client:
-        await local.shutdown(client["admin"])  # type: ignore[arg-type]
+        await local.shutdown(client["admin"])  # type: ignore[arg-type]  # any database of the server
     assert await local._gone(state, 10)
     assert '"exitCode":0' in home.log.read_text()  # a clean end
     assert count(started()["uri"]) == 1

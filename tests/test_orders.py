@@ -317,7 +317,7 @@ def test_the_model_is_where_it_was_and_names_the_line_that_does_not_fit() -> Non
     for bad, at in (({**line, "qty": 0}, ("lines", 0, "qty")), ({"qty": 1, "amount": 1}, ("lines", 0))):
         with pytest.raises(ValueError) as caught:  # noqa: PT011 - pydantic's own
             Order.model_validate({**whole, "lines": [bad]})
-        assert caught.value.errors()[0]["loc"] == at  # type: ignore[attr-defined]
+        assert caught.value.errors()[0]["loc"] == at  # type: ignore[attr-defined]  # pydantic's, under ValueError
 
 
 # ---- many at once
@@ -828,7 +828,7 @@ async def test_a_shop_does_what_a_plain_model_of_it_does(
             expected = model.place(key, what)
             got = await _said(placed(db, key, *(Wanted(product, qty) for product, qty in what.items())))
         else:
-            verb: Verb = action  # type: ignore[assignment]
+            verb: Verb = action  # type: ignore[assignment]  # one of the table's words
             restock = what and verb != "complete"
             expected = model.step(verb, key, restock=restock)
             got = await _said(steps.take(db, key, Step(verb, restock), seconds=SECONDS))

@@ -230,7 +230,7 @@ def test_a_gone_reader_whatever_the_parent_did_with_sigpipe(
         stderr=subprocess.PIPE,
         env={**os.environ, **many},
         restore_signals=False,
-        preexec_fn=lambda: signal.signal(signal.SIGPIPE, disposition),  # noqa: PLW1509
+        preexec_fn=lambda: signal.signal(signal.SIGPIPE, disposition),  # noqa: PLW1509 - no thread is running
     )
     assert process.stdout is not None
     assert process.stderr is not None

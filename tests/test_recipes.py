@@ -364,7 +364,7 @@ def test_the_systemd_service(
     project: Path, server_uri: str, dbname: str, sync_db: SyncDatabase[dict[str, Any]]
 ) -> None:
     unit = configparser.ConfigParser(interpolation=None, comment_prefixes="#", strict=True)
-    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.optionxform = str  # type: ignore[assignment,method-assign]  # as Python's documents say to keep the case
     unit.read_string(recipe("/etc/systemd/system/motorctl-nightly.service"))
     line = (
         unit["Service"]["ExecStart"].replace("/opt/motorctl/bin/", "").replace("/srv/in", str(project / "in"))

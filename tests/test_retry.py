@@ -123,7 +123,7 @@ async def test_after_a_minute_it_gives_up_whatever_the_attempts(monkeypatch: pyt
     async def sleep(seconds: float) -> None:
         clock[0] += seconds
 
-    run.sleep = sleep  # type: ignore[method-assign]
+    run.sleep = sleep  # type: ignore[method-assign]  # it notes, instead of waiting
     with pytest.raises(AutoReconnect):
         await run(attempts=99)
     assert retry.TOTAL_SECONDS <= clock[0] - 1000 <= retry.TOTAL_SECONDS + 10

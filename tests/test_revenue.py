@@ -157,7 +157,7 @@ def test_amounts_and_dates_that_are_none_are_counted_not_summed(cli: Runner, syn
     sync_db.orders.insert_many(
         [order(2), *(order(amount) for amount in bad), {"status": "completed", "created_at": MARCH}]
     )
-    sync_db.orders.insert_many([order(3, "2026-03-10"), order(3, None)])  # type: ignore[arg-type]
+    sync_db.orders.insert_many([order(3, "2026-03-10"), order(3, None)])  # type: ignore[arg-type]  # a date that is none is what is tested
 
     result = cli("revenue", "over-time", "-o", "json")
 

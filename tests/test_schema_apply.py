@@ -270,7 +270,7 @@ async def test_another_collection_that_took_the_name_meanwhile_is_told(
 
 
 async def test_a_collection_that_comes_and_goes_meanwhile_is_told(db: Database) -> None:
-    class Fleeting(type(db)):  # type: ignore[misc]
+    class Fleeting(type(db)):  # type: ignore[misc]  # the database's own class, Motor's or PyMongo's
         async def command(self, command: dict[str, Any]) -> Any:
             if "create" in command:
                 await db.create_collection("x")
@@ -413,7 +413,7 @@ async def test_a_commit_quorum_goes_with_each_build(db: Database, quorum: int | 
     await bring(db, users(Index({"old": 1}, "x")))
     sent: list[Any] = []
 
-    class Noting(type(db)):  # type: ignore[misc]
+    class Noting(type(db)):  # type: ignore[misc]  # the database's own class, Motor's or PyMongo's
         async def command(self, command: dict[str, Any], **options: Any) -> Any:
             if "createIndexes" in command:
                 sent.append(command.get("commitQuorum"))
@@ -481,7 +481,7 @@ async def test_a_collection_that_vanishes_meanwhile_is_left_out(db: Database) ->
     for name in ("a", "b"):
         await db.create_collection(name)
 
-    class Dropping(type(db)):  # type: ignore[misc]
+    class Dropping(type(db)):  # type: ignore[misc]  # the database's own class, Motor's or PyMongo's
         async def command(self, command: dict[str, Any]) -> Any:
             if command.get("listIndexes") == "a":
                 await db.drop_collection("a")
@@ -526,7 +526,7 @@ async def test_search_indexes_are_read_where_the_server_has_them(db: Database) -
     }
     vector = {**listed, "name": "v", "type": "vectorSearch"}
 
-    class Searching(type(db)):  # type: ignore[misc]
+    class Searching(type(db)):  # type: ignore[misc]  # the database's own class, Motor's or PyMongo's
         async def command(self, command: dict[str, Any]) -> Any:
             if "aggregate" not in command:
                 return await db.command(command)
@@ -603,7 +603,7 @@ class _Watched:
     """A database that notes the commands it is sent."""
 
     def __new__(cls, db: Database, commands: list[str]) -> Any:
-        class Noting(type(db)):  # type: ignore[misc]
+        class Noting(type(db)):  # type: ignore[misc]  # the database's own class, Motor's or PyMongo's
             async def command(self, command: dict[str, Any]) -> Any:
                 if "listIndexes" not in command:
                     commands.append(next(iter(command)))

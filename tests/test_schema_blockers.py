@@ -34,7 +34,7 @@ def build(keys: dict[str, Any], before: dict[str, Any] | None = None, **options:
     """Plan an index of `u`; with `before`, in that one's place."""
     index = Index(keys, "wanted", options)
     action = "create" if before is None else "rebuild"
-    return Change("u", "index", action, "wanted", before, index.document())  # type: ignore[arg-type]
+    return Change("u", "index", action, "wanted", before, index.document())  # type: ignore[arg-type]  # the action is the test's word
 
 
 async def look(db: Database, *changes: Change, **options: Any) -> list[Change]:
@@ -345,9 +345,9 @@ async def _looked_and_built(
         assert result.unchecked == ()
         await db["u"].drop_indexes()
         specification = schema.Index(
-            change.after["keys"],  # type: ignore[index]
+            change.after["keys"],  # type: ignore[index]  # an index is wanted: there is one
             "wanted",
-            {k: v for k, v in change.after.items() if k not in ("keys", "name")},  # type: ignore[union-attr]
+            {k: v for k, v in change.after.items() if k not in ("keys", "name")},  # type: ignore[union-attr]  # an index is wanted: there is one
         ).specification()
         try:
             await db.command({"createIndexes": "u", "indexes": [specification]})
@@ -918,7 +918,7 @@ class Small:
     """A database on a server that has little room left."""
 
     def __new__(cls, db: Database, left: int) -> Any:
-        class OnSmallDisk(type(db)):  # type: ignore[misc]
+        class OnSmallDisk(type(db)):  # type: ignore[misc]  # the database's own class, Motor's or PyMongo's
             async def command(self, command: dict[str, Any], **options: Any) -> Any:
                 reply = await db.command(command, **options)
                 return (

@@ -95,7 +95,7 @@ class Mortal:
     """A database whose commands work until the one of a number, and never again."""
 
     def __new__(cls, db: Database, last: int) -> Any:
-        class Dying(type(db)):  # type: ignore[misc]
+        class Dying(type(db)):  # type: ignore[misc]  # the database's own class, Motor's or PyMongo's
             sent = 0
             dead = False
 

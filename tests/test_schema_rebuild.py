@@ -49,7 +49,7 @@ class Intercepted:
     """A database whose changes to `users` go through a function, which may send them."""
 
     def __new__(cls, db: Database, intercept: Callable[[str, Callable[[], Awaitable[Any]]], Any]) -> Any:
-        class Intercepting(type(db)):  # type: ignore[misc]
+        class Intercepting(type(db)):  # type: ignore[misc]  # the database's own class, Motor's or PyMongo's
             async def command(self, command: dict[str, Any], **options: Any) -> Any:
                 name, target = next(iter(command.items()))
                 send = partial(db.command, command, **options)

@@ -61,7 +61,7 @@ def dbname(server_uri: str) -> Iterator[str]:
 
 
 @pytest.fixture(autouse=True)
-def stable_api(server_uri: str, monkeypatch: pytest.MonkeyPatch, clean_environment: None) -> None:  # noqa: ARG001
+def stable_api(server_uri: str, monkeypatch: pytest.MonkeyPatch, clean_environment: None) -> None:  # noqa: ARG001 - fixtures that have to come first
     """Servers before 5.0 don't know the Stable API: their users turn it off."""
     with pymongo.MongoClient[dict[str, Any]](server_uri) as client:
         if version_of(client) < (5, 0):

@@ -217,7 +217,7 @@ def test_a_pipeline_that_is_not_split_runs_on_the_shards() -> None:
     """`splitPipeline: null`, as the server writes it (`appendExplainResults`)."""
     stages = [{"$cursor": {"queryPlanner": {}}}, {"$group": {"_id": "$a"}}]
     one = {"splitPipeline": None, "shards": {"shard01": {"host": "a:1", "stages": stages}}}
-    two = {"splitPipeline": None, "shards": {**one["shards"], "shard02": {"host": "b:1", "stages": stages}}}  # type: ignore[dict-item]
+    two = {"splitPipeline": None, "shards": {**one["shards"], "shard02": {"host": "b:1", "stages": stages}}}  # type: ignore[dict-item]  # a plan is a tree of anything
     classic = {"splitPipeline": None, "shards": {"shard01": {"host": "a:1", "queryPlanner": {}}}}
 
     assert [(p.stage, p.place) for p in from_explain(one)] == [("$cursor", "shards"), ("$group", "shards")]

@@ -123,7 +123,7 @@ class Asked(silence.Watch):
         super().__init__(1.0, Diagnostics(io.StringIO()))
         self.answer = answer
 
-    def _sessions_at_work(self, address: silence.Address, opener: silence.Opener) -> set[bytes]:  # noqa: ARG002
+    def _sessions_at_work(self, address: silence.Address, opener: silence.Opener) -> set[bytes]:  # noqa: ARG002 - the signature of what it stands for
         return self.answer()
 
     def judge(self, *, session: bytes | None = b"ours", finished_for: float | None = None) -> str | None:

@@ -414,7 +414,7 @@ def test_the_indexes_serve_a_statement_in_order(
         [record(n, "ab"[n % 2], "ba"[n % 2], "1.00", day(n % 15)) for n in range(200)]
     )
     indexed(sync_db)
-    chosen = statement.selection("a", since=since and day(since), until=until and day(until))  # type: ignore[arg-type]
+    chosen = statement.selection("a", since=since and day(since), until=until and day(until))  # type: ignore[arg-type]  # None or a date
     plan = sync_db.transfers.find(chosen).sort([("created_at", direction)]).explain()
     stages = text_of_stages(plan["queryPlanner"]["winningPlan"])
     assert stages.count("IXSCAN") == 2

@@ -366,7 +366,7 @@ class Bench:
 
     @property
     def counted(self) -> int:
-        return int(self.sync.counters.find_one({"_id": 1})["n"])  # type: ignore[index]
+        return int(self.sync.counters.find_one({"_id": 1})["n"])  # type: ignore[index]  # it is there, or the test fails here
 
     @contextmanager
     def failing(self, *commands: str, mode: Any = "alwaysOn", **data: Any) -> Iterator[None]:

@@ -887,7 +887,7 @@ def test_killed_again_and_again_it_is_finished_with_each_row_once(
         )
         before = sync_db.transfers.estimated_document_count()
         until(
-            lambda: sync_db.transfers.estimated_document_count() > before or process.poll() is not None,  # noqa: B023
+            lambda: sync_db.transfers.estimated_document_count() > before or process.poll() is not None,  # noqa: B023 - used up within the turn
             "a chunk is committed",
         )
         process.send_signal(signal.SIGKILL)

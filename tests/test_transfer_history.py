@@ -406,7 +406,7 @@ def observed(
             stack.callback(writer.kill)
             assert writer.stdout is not None
             assert writer.stdout.readline() == "ready\n"
-        readers = [Reader(lambda look=look: look(db)) for look in looks]  # type: ignore[misc]
+        readers = [Reader(lambda look=look: look(db)) for look in looks]  # type: ignore[misc]  # a lambda's default has no type
         for reader in readers:
             reader.start()
         for writer in writers:

@@ -141,7 +141,7 @@ async def _database(app: App, scratch: Path, *, keep: bool) -> AsyncIterator[dic
     else:
         uri = None
         # A child's variables can be looked at in /proc; the folder is ours alone, and goes with the tour.
-        with open(scratch / "uri", "w", encoding="utf-8", opener=opener) as file:  # noqa: ASYNC230
+        with open(scratch / "uri", "w", encoding="utf-8", opener=opener) as file:  # noqa: ASYNC230 - one line, before anything else runs
             file.write(str(address.value))
         for name in BY_NAME["uri"].environment:
             environment.pop(name, None)
@@ -183,7 +183,7 @@ def _environment(app: App) -> dict[str, str]:
 def _stop(environment: Mapping[str, str]) -> None:
     """End the tour's server, also when the tour itself is being ended."""
     command = [*PROGRAM, "local", "stop", "--quiet"]
-    subprocess.call(command, env=dict(environment), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)  # noqa: S603
+    subprocess.call(command, env=dict(environment), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)  # noqa: S603 - our own program
 
 
 def _write_samples(folder: Path) -> None:

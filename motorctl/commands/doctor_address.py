@@ -90,8 +90,8 @@ async def _opened(found: Walk, step: Step) -> Way | None:
     size = pool.max_pool_size
     found.pool_size = int(size) if size and size != float("inf") else None
     tls: ssl.SSLContext | None = pool._ssl_context  # noqa: SLF001 - the driver has no public word for it
-    settings = pool._compression_settings  # noqa: SLF001
-    credentials = pool._credentials  # noqa: SLF001
+    settings = pool._compression_settings  # noqa: SLF001 - as above
+    credentials = pool._credentials  # noqa: SLF001 - as above
     scram = credentials is not None and credentials.mechanism in ("DEFAULT", "SCRAM-SHA-1", "SCRAM-SHA-256")
     step.facts |= {"tls": tls is not None, "max_pool_size": found.pool_size}
     profile = found.app.settings.driver_options

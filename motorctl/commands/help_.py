@@ -51,7 +51,7 @@ def help_(
         stdout.write(TOPICS[first][1]() + "\n")
     else:
         commands = root.command
-        known = [*TOPICS, *commands.list_commands(root)]  # type: ignore[attr-defined]
+        known = [*TOPICS, *commands.list_commands(root)]  # type: ignore[attr-defined]  # the root is a group
         if first not in known or first in TOPICS:
             asked = " ".join([first, *others])
             raise UsageError(

@@ -83,6 +83,7 @@ def show(
 
 
 def tell(app: App, facts: Sequence[Fact]) -> None:
+    """Say each fact on stderr, at its own level."""
     for fact in facts:
         say = {"note": app.diagnostics.note, "info": app.diagnostics.info, "warning": app.diagnostics.warning}
         say[fact.level](fact.sentence, **fact.fields)

@@ -315,6 +315,7 @@ async def move(
 
 
 def unknown(typed: str) -> NotFoundError:
+    """Make the error of a product that isn't there, as it was typed."""
     return NotFoundError(
         f"no product {typed}", hint="`motorctl inventory list` shows what is there", product=typed
     )

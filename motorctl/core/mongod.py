@@ -181,7 +181,7 @@ async def wait_listening(
         code = process.poll()
         said = _tail(log_path, offset)
         if code is not None:
-            raise exit_error(Path(str(process.args[0])), code, said, log_path)  # type: ignore[index]
+            raise exit_error(Path(str(process.args[0])), code, said, log_path)  # type: ignore[index]  # a list: started so above
         if "aiting for connections" in said:
             return
         if time.monotonic() > deadline:
@@ -255,9 +255,9 @@ def process_identity(pid: int) -> str | None:
 
 def _ps_identity(pid: int) -> str | None:
     try:
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(  # noqa: S603 - no word of it is the user's
             # Two options: what stands behind an `=` is the column's title, up to the word's end, but on Linux.
-            ["ps", "-o", "stat=", "-o", "lstart=", "-p", str(pid)],  # noqa: S607
+            ["ps", "-o", "stat=", "-o", "lstart=", "-p", str(pid)],  # noqa: S607 - ps is found on PATH, as for every program
             capture_output=True, text=True, check=False, timeout=5, env={**environment(), "LC_ALL": "C", "TZ": "UTC"},
         )  # fmt: skip
         state, _, started = done.stdout.strip().partition(" ")

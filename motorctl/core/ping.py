@@ -109,7 +109,7 @@ async def level(db: Database, wanted: Level) -> Level:
 def _tls(db: Database) -> bool:
     """Tell whether the client speaks TLS: the driver keeps it in its pool's options, without a public word."""
     options = cast("Any", db.client.options)
-    return options.pool_options._ssl_context is not None  # noqa: SLF001
+    return options.pool_options._ssl_context is not None  # noqa: SLF001 - the driver has no public word for it
 
 
 async def _version(admin: Database) -> str | None:

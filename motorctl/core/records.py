@@ -78,6 +78,7 @@ async def find(db: Database, noun: Noun, query: Query) -> AsyncIterator[dict[str
 
 
 async def count(db: Database, noun: Noun, filter: Mapping[str, Any]) -> int:
+    """Count the records that match a filter; the filter is checked by who gives it."""
     return int(await db[noun.collection].count_documents(filter))
 
 

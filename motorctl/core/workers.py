@@ -89,7 +89,7 @@ class Workers:
     def start(self) -> None:
         """Start the processes; they are ready some 50 ms later, and calls wait for them."""
         for _ in range(self.count):
-            process = subprocess.Popen(  # noqa: S603  # this interpreter, and no word of a user's
+            process = subprocess.Popen(  # noqa: S603 - this interpreter, and no word of a user's
                 [sys.executable, "-c", _START, *sys.path],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -157,7 +157,7 @@ def _exchange(
     try:
         pickle.dump((function, arguments), process.stdin, pickle.HIGHEST_PROTOCOL)
         process.stdin.flush()
-        answer: tuple[bool, Any] = pickle.load(process.stdout)  # noqa: S301  # our own process wrote it
+        answer: tuple[bool, Any] = pickle.load(process.stdout)  # noqa: S301 - our own process wrote it
     except (OSError, EOFError, ValueError, pickle.UnpicklingError):
         try:
             # Its pipes end a moment before it does.
@@ -182,13 +182,13 @@ def serve() -> None:
     functions: dict[str, Callable[..., Any]] = {}
     with suppress(EOFError, OSError):
         while True:
-            name, arguments = pickle.load(calls)  # noqa: S301  # the parent wrote it
+            name, arguments = pickle.load(calls)  # noqa: S301 - the parent wrote it
             try:
                 if name not in functions:
                     module, _, attribute = name.partition(":")
                     functions[name] = getattr(importlib.import_module(module), attribute)
                 answer = (True, functions[name](*arguments))
-            except Exception as error:  # noqa: BLE001  # raised again in the parent
+            except Exception as error:  # noqa: BLE001 - raised again in the parent
                 answer = (False, error)
             pickle.dump(answer, answers, pickle.HIGHEST_PROTOCOL)
             answers.flush()

@@ -228,7 +228,7 @@ def _over_time(panel: Panel, size: Size) -> tuple[Any, int]:
         chart.x_labels = list(labels)
         # A bar of a hand's breadth says nothing more: pygal has no option for their width.
         beside = 1 if panel.kind == "stacked" else len(panel.series)
-        chart._series_margin = max(0.06, (1 - beside * _WIDEST_BAR / step) / 2)  # noqa: SLF001
+        chart._series_margin = max(0.06, (1 - beside * _WIDEST_BAR / step) / 2)  # noqa: SLF001 - pygal has no option for it
     for series in panel.series:
         values: list[Any] = []
         for i, (label, value) in enumerate(zip(labels, series.values, strict=True)):

@@ -207,8 +207,8 @@ def row(bench: Bench) -> None:
         ours = motorctl("aggregate", "orders", text, "-o", "ndjson", "--quiet", "--timeout", "60")
         found = medians(
             {
-                "motorctl": lambda ours=ours: until_row(ours, bench.env),  # type: ignore[misc]
-                "by hand": lambda pipeline=pipeline: until_row(bench.hand(pipeline), bench.env),  # type: ignore[misc]
+                "motorctl": lambda ours=ours: until_row(ours, bench.env),  # type: ignore[misc]  # a lambda's default has no type
+                "by hand": lambda pipeline=pipeline: until_row(bench.hand(pipeline), bench.env),  # type: ignore[misc]  # a lambda's default has no type
             },
             max(bench.rounds, 5),
         )

@@ -85,7 +85,7 @@ def _text(value: Any) -> str:
 
 def _digits(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError("it takes a number")  # noqa: TRY004
+        raise ValueError("it takes a number")  # noqa: TRY004 - as above
     return str(value)
 
 

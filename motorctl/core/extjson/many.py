@@ -99,7 +99,7 @@ def _search(value: dict[str, Any] | list[Any], path: _Path, found: Layout) -> No
             if type(item) is dict or type(item) is list:
                 _search(item, inner, found)
         return
-    for key, item in value.items():  # type: ignore[union-attr]
+    for key, item in value.items():  # type: ignore[union-attr]  # a document here: looked at above
         if key in TYPES:
             if len(value) != 1 or key in _RARE or not path:
                 raise _NotPlainError

@@ -332,7 +332,7 @@ class Account:
             return
         try:
             if self._rejects is None:
-                self._rejects = open(self.rejects_path, "wb", buffering=0, opener=opener)  # noqa: SIM115  # closed in close()
+                self._rejects = open(self.rejects_path, "wb", buffering=0, opener=opener)  # noqa: SIM115 - closed in close()
             lines = b"".join(map(_line, rejects))
             left = memoryview(lines)
             while left:
@@ -348,7 +348,7 @@ class Account:
         """Cut the rejects file to what an earlier run had settled, and go on behind it."""
         assert self.rejects_path is not None
         try:
-            self._rejects = Path(self.rejects_path).open("r+b", buffering=0)  # noqa: SIM115  # closed in close()
+            self._rejects = Path(self.rejects_path).open("r+b", buffering=0)  # noqa: SIM115 - closed in close()
             if self._rejects.seek(0, os.SEEK_END) < self.rejects_bytes:
                 raise MotorctlError(
                     f"the rejects file {self.rejects_path} is shorter than the earlier run left it",

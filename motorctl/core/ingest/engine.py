@@ -257,7 +257,7 @@ class _Line:
         try:
             for reader, identity in zip(self._readers, self._identities, strict=True):
                 await self._feed_from(reader, identity)
-        except Exception as error:  # noqa: BLE001  # raised again in `next`, after the chunks before it
+        except Exception as error:  # noqa: BLE001 - raised again in `next`, after the chunks before it
             await self._queue.put(error)
         else:
             await self._queue.put(None)

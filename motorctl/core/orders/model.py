@@ -15,7 +15,7 @@ __all__ = ["Order", "OrderLine"]
 
 def _amount(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, Decimal128 | int | float):
-        raise ValueError("must be a number")  # noqa: TRY004  # what pydantic takes for a reason
+        raise ValueError("must be a number")  # noqa: TRY004 - what pydantic takes for a reason
     if not math.isfinite(value.to_decimal() if isinstance(value, Decimal128) else value):
         raise ValueError("must be a finite number")
     return value

@@ -72,4 +72,5 @@ def wanted(query: Query) -> dict[str, Any]:
 
 
 def order(query: Query) -> list[tuple[str, int]]:
+    """Get the sort of a list: the newest first, each by an index or none (`$natural`)."""
     return [("$natural", -1)] if query.account is None else [("created_at", -1)]

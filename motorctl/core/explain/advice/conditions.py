@@ -206,6 +206,7 @@ def _all(path: str, operand: list[Any], element: str | None) -> Iterator[Conditi
 
 
 def is_regex(value: Any) -> bool:
+    """Whether a value of a filter is a regular expression: BSON's or Python's own."""
     return hasattr(value, "pattern") and hasattr(value, "flags")
 
 

@@ -26,6 +26,7 @@ def keys(pattern: Mapping[str, Any]) -> str:
 
 
 def order(pairs: Sequence[tuple[str, Any]]) -> str:
+    """Write a sort's pairs of field and direction as an index's keys."""
     return keys(dict(pairs))
 
 
@@ -43,4 +44,5 @@ def listed(names: Sequence[str]) -> str:
 
 
 def counted(number: int, word: str) -> str:
+    """Write a number with its noun: `1 key`, `1,000 keys`."""
     return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"

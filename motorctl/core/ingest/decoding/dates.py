@@ -99,7 +99,7 @@ def from_format(pattern: str) -> Callable[[str], Date]:
     def read(text: str) -> Date:
         try:
             # A zone in the text is kept; one that isn't there is given below.
-            when = quick(text) or datetime.strptime(text, layout)  # noqa: DTZ007
+            when = quick(text) or datetime.strptime(text, layout)  # noqa: DTZ007 - a zone is put to it below
         except ValueError:
             raise ValueError(f"a date like {layout}") from None
         return _instant(when, zone)
@@ -123,7 +123,7 @@ def _try(layout: str) -> None:
         with warnings.catch_warnings():
             # Python 3.13 warns of days without a year: they are of 1900.
             warnings.simplefilter("ignore", DeprecationWarning)
-            datetime.strptime("", layout)  # noqa: DTZ007
+            datetime.strptime("", layout)  # noqa: DTZ007 - only whether the layout is one
     except re.error:
         wrong = "it names a part twice"
     except ValueError as error:
@@ -149,7 +149,7 @@ def _quick(layout: str) -> Callable[[str], datetime | None]:
     def read(text: str) -> datetime | None:
         if not (found := match(text)):
             return None
-        return datetime(*map(int, pick(found.groups())))  # type: ignore[arg-type]  # noqa: DTZ001
+        return datetime(*map(int, pick(found.groups())))  # type: ignore[arg-type]  # noqa: DTZ001 - `_instant` gives a zone
 
     return read
 

@@ -97,7 +97,7 @@ class Reader:
                 if self._stopped.is_set():
                     return
                 put(chunk)
-        except Exception as error:  # noqa: BLE001  # raised again in the loop's thread
+        except Exception as error:  # noqa: BLE001 - raised again in the loop's thread
             put(error)
         else:
             put(None)

@@ -192,7 +192,7 @@ def _expanded(name: str) -> list[str]:
     if name == "-" or not glob.has_magic(name) or os.path.lexists(name):
         return [name]
     # Path.glob takes no absolute pattern.
-    matches = glob.glob(name, recursive=True)  # noqa: PTH207
+    matches = glob.glob(name, recursive=True)  # noqa: PTH207 - a pattern may be absolute, which Path.glob refuses
     found = sorted(match for match in matches if not Path(match).is_dir())
     if not found:
         raise UsageError(f"no file matches {name}", file=name)

@@ -191,7 +191,7 @@ class Checkpoint:
             state["rejects_file"] = wanted.rejects_file
             run = {"state": "running", "reason": None, "owner": asdict(here), "claim": token, "since": now}
             state |= {**run, "updated": now, "runs": state["runs"] + 1}
-            if await attempt(lambda: _put(collection, stored, state)):  # noqa: B023  # awaited in here
+            if await attempt(lambda: _put(collection, stored, state)):  # noqa: B023 - awaited in here
                 claimed = cls._claimed(collection, state, action, attempt)
                 claimed.replaced = action == "begin" and stored is not None
                 claimed.carried = carried
@@ -297,7 +297,7 @@ class Checkpoint:
             if time.monotonic() - self._written_at >= HEARTBEAT - 1:
                 try:
                     await self._write({})
-                except Exception as error:  # noqa: BLE001  # raised by the next save
+                except Exception as error:  # noqa: BLE001 - raised by the next save
                     self._error = error
 
 

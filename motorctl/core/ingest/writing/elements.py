@@ -54,6 +54,7 @@ def document(*parts: bytes) -> bytes:
 
 
 def element(kind: int, name: bytes, value: bytes) -> bytes:
+    """Make one element: its type's number (BSON 1.1), its name and its value, both encoded."""
     return b"%c%b\0%b" % (kind, name, value)
 
 

@@ -87,6 +87,7 @@ def freshest(collection: Collection) -> Any:
 
 
 def no_counterpart(position: int, key: Sequence[str]) -> Failure:
+    """Tell of a document that `replace` has nothing to replace for; `position` is its place in the input."""
     return Failure(position, "server", ",".join(key), "no document has this key, and replace adds none", None)
 
 
@@ -256,7 +257,7 @@ class Keyed:
         if self._trusted and work.lost is None:
             try:
                 return await self.look(work.decoded, positions)
-            except Exception as error:  # noqa: BLE001  # the import ends with it, and with its books in order
+            except Exception as error:  # noqa: BLE001 - the import ends with it, and with its books in order
                 work.end(error)
         return dict.fromkeys(positions, State.PLAIN)
 
@@ -268,7 +269,7 @@ class Keyed:
         for position in positions:
             try:
                 found = work.lost is None and await self._finds(work.decoded.keys[position])
-            except Exception as error:  # noqa: BLE001  # the import ends with it, and with its books in order
+            except Exception as error:  # noqa: BLE001 - the import ends with it, and with its books in order
                 work.end(error)
             if work.lost is not None:
                 failures.append(Failure(position, "server", None, NO_ANSWER, code_of(work.lost)))

@@ -157,7 +157,7 @@ class Sender:
             part = positions[begin:end]
             try:
                 reply = await self._once(command, build(part), answer, ordered=ordered)
-            except Exception as error:  # noqa: BLE001  # the import ends with it, and with its books in order
+            except Exception as error:  # noqa: BLE001 - the import ends with it, and with its books in order
                 if not about_documents(error):
                     answer.error = error
                     (answer.unknown if _may_be_written(error, answer) else answer.unsent).extend(part)
@@ -205,7 +205,7 @@ class Sender:
             _check_interrupted(reply)
             return reply
 
-        return await self._attempt(send)  # type: ignore[no-any-return]
+        return await self._attempt(send)  # type: ignore[no-any-return]  # what is attempted is given by who makes the writer
 
 
 def failure(entry: Mapping[str, Any], position: int) -> Failure:
@@ -223,6 +223,7 @@ def failure(entry: Mapping[str, Any], position: int) -> Failure:
 
 
 def code_of(error: Exception) -> int | None:
+    """Get the server's number for an error; None: the driver's own, or none was given."""
     return getattr(error, "code", None)
 
 

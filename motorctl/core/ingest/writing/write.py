@@ -251,7 +251,7 @@ class Writer:
             return
         try:
             ours = await self._attempt(lambda: self._standing(decoded, asked))
-        except Exception as error:  # noqa: BLE001  # the import ends with it, and with its books in order
+        except Exception as error:  # noqa: BLE001 - the import ends with it, and with its books in order
             outcome.error = answer.error = answer.error or error
             for position in (at for positions in asked.values() for at in positions):
                 del answer.errors[position]

@@ -76,7 +76,7 @@ class Books:
         """Start the clock, and the results anew. Raises UsageError (2) where they can't be written."""
         if self.path is not None:
             try:
-                self._results = open(self.path, "wb", buffering=0, opener=opener)  # noqa: SIM115  # closed in close()
+                self._results = open(self.path, "wb", buffering=0, opener=opener)  # noqa: SIM115 - closed in close()
             except OSError as error:
                 raise UsageError(f"can't write the results {self.path}: {error.strerror or error}") from error
         self.account.open()
