@@ -195,6 +195,9 @@ async def _terminable(coroutine: Coroutine[Any, Any, T], unsaid: list[MotorctlEr
         if terminated:
             # It came when there was nothing left to wait for: else it would leave as a bare CancelledError.
             raise TerminatedError(f"stopped by {terminated}")
+        if task is not None and task.cancelling():
+            # A driver that is being closed may keep a cancellation to itself (PyMongo's own client does).
+            raise asyncio.CancelledError
         return result
     finally:
         for number, handler in before.items():

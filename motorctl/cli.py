@@ -273,6 +273,8 @@ def _usage(error: click.ClickException) -> UsageError:
             # By their words: the dashes would make any two alike. One letter is like nothing.
             meant = nearest(error.option_name[2:], [flag[2:] for flag in known if flag.startswith("--")])
             hint = f"did you mean '--{meant}'?" if meant else None
+        elif hint is None and error.option_name[1:2].isdigit():
+            hint = f"a number below 0 goes behind two dashes: -- {error.option_name}"
     elif message == "Missing command" and context and isinstance(context.command, Group):
         verbs = ", ".join(context.command.list_commands(context))
         message = f"{context.command_path}: which command?"

@@ -68,7 +68,13 @@ async def attempt(
     async def timed() -> T:
         nonlocal begun
         begun = time.monotonic()
-        return await operation()
+        try:
+            return await operation()
+        except Exception as error:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                # Who was stopped isn't begun again: what PyMongo's own client closes then may raise an error of its own.
+                raise asyncio.CancelledError from error
+            raise
 
     def worth_it(error: BaseException) -> bool:
         return is_transient(error) and time.monotonic() - begun < selection_seconds

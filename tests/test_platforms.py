@@ -115,7 +115,7 @@ def test_a_command_that_is_stopped_ends_in_order(
         "failCommands": ["count", "aggregate"],
         "appName": name,
         "blockConnection": True,
-        "blockTimeMS": 8000,
+        "blockTimeMS": 4000,  # and as long does the server take to end this
     }
     entered = admin.command({"configureFailPoint": "failCommand", "mode": "alwaysOn", "data": data})["count"]
 

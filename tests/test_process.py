@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import pty
@@ -11,13 +12,15 @@ import subprocess
 import sys
 import time
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import pymongo
 import pytest
 from conftest import command, free_port, until
+
+from motorctl import app
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -381,3 +384,16 @@ def start(*arguments: str, env: dict[str, str]) -> subprocess.Popen[str]:
         env={**os.environ, **env},
         text=True,
     )
+
+
+async def test_a_stop_that_a_library_keeps_to_itself_still_ends_the_command() -> None:
+    async def swallows() -> str:
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().call_soon(task.cancel)
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        return "done"
+
+    with pytest.raises(asyncio.CancelledError):
+        await app._terminable(swallows())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from typing import TYPE_CHECKING
 
@@ -197,3 +198,23 @@ def test_a_server_that_is_not_there_is_looked_for_once(cli: Runner, monkeypatch:
     done = cli("users", "count", "--uri", "mongodb://127.0.0.1:1", "--timeout", "0.2", "--retries", "5")
     assert (done.code, tries) == (3, 1)
     assert "trying again" not in done.stderr
+
+
+async def test_who_was_stopped_is_not_begun_again() -> None:
+    class Closing(Run):
+        async def operation(self) -> int:
+            self.calls += 1
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                raise AutoReconnect("closed by the stop") from None
+            return 42
+
+    run = Closing()
+    task = asyncio.create_task(run())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (run.calls, run.pauses) == (1, [])

@@ -247,10 +247,14 @@ def _checked(noun: Noun, model: type[Model], fields: Mapping[str, Any]) -> Model
     try:
         return model.model_validate(dict(fields))
     except ValidationError as error:
-        problems = [problem(e) for e in error.errors(include_url=False)]
+        found = error.errors(include_url=False)
+        problems = [problem(e) for e in found]
+        misnamed = any(e["type"] in ("missing", "extra_forbidden") for e in found)
         raise UsageError(
             f"not a {noun.name}: " + "; ".join(f"{p['field']}: {p['reason']}" for p in problems),
-            hint=f"fields: {', '.join(noun.model.model_fields)}",
+            hint=f"fields: {', '.join(noun.model.model_fields)}"
+            if misnamed
+            else f"`motorctl {noun.collection} create --help` shows what each field takes",
             problems=problems,
         ) from error
 

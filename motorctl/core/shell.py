@@ -122,12 +122,17 @@ def _members(value: Any) -> list[tuple[str, Any]] | None:
         if _reordered(value):
             return [("", _Entry(key, inner)) for key, inner in value.items()]
         return [(_key(key), inner) for key, inner in value.items()]
+    if isinstance(value, DBRef):
+        # As a document: the shell's own DBRef takes "a.b" for a collection in a database.
+        return _members(value.as_doc())
     if isinstance(value, _Entry):
         return [("", value.key), ("", value.value)]
     return [("", inner) for inner in value] if isinstance(value, (list, tuple)) else None
 
 
 def _brackets(value: Any) -> tuple[str, str]:
+    if isinstance(value, DBRef):
+        return _brackets(value.as_doc())
     if isinstance(value, Mapping):
         return ("new Map([", "])") if _reordered(value) else ("{", "}")
     return "[", "]"
@@ -242,8 +247,6 @@ _WRITERS: tuple[tuple[Any, Callable[[Any], str]], ...] = (
     (Timestamp, lambda value: f"Timestamp({{t: {value.time}, i: {value.inc}}})"),
     (MinKey, lambda _: "MinKey()"),
     (MaxKey, lambda _: "MaxKey()"),
-    # The shell's own DBRef takes "a.b" for a collection in a database.
-    (DBRef, lambda value: value_text(value.as_doc())),
     (Symbol, lambda value: f"BSONSymbol({_string(value.text)})"),
     ((Undefined, DBPointer), _refused),
 )

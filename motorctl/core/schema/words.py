@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bson import ObjectId
 
 from motorctl.core.extjson import to_json_value
-from motorctl.core.schema.compare import same
+from motorctl.core.schema.compare import DEFAULT_INDEX_OPTIONS, same
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -165,7 +165,11 @@ def options(document: Mapping[str, Any]) -> str:
 
 
 def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
-    for path, old, new in _leaves(before, after, ""):
+    for path, *values in _leaves(before, after, ""):
+        # An index's options are what they are by themselves where nobody says.
+        old, new = (
+            DEFAULT_INDEX_OPTIONS.get(path, _MISSING) if value is _MISSING else value for value in values
+        )
         if old is _MISSING:
             yield f"{path}: + {shown(new)}"
         elif new is _MISSING:
