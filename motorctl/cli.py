@@ -265,9 +265,10 @@ def _usage(error: click.ClickException) -> UsageError:
     message = re.sub(r"not a valid float( range)?$", "not a number", message)
     hint = None
     context: Context | None = getattr(error, "ctx", None)
+    params = context.command.get_params(context) if context else []
+    known = [flag for param in params for flag in (*param.opts, *param.secondary_opts)]
     if isinstance(error, click.NoSuchOption):
         message = f"no such option: {error.option_name}"
-        known = [flag for p in context.command.get_params(context) for flag in p.opts] if context else []
         hint = translated(error.option_name, known)
         if hint is None and error.option_name.startswith("--"):
             # By their words: the dashes would make any two alike. One letter is like nothing.
@@ -280,7 +281,12 @@ def _usage(error: click.ClickException) -> UsageError:
         message = f"{context.command_path}: which command?"
         hint = f"one of {verbs}; `{context.command_path} --help` tells more"
     elif message.startswith("Got unexpected extra") and set("{}[]$") & set(message):
-        hint = "JSON is one argument: quote it for the shell, in single quotes"
+        # mongoexport's -q; here that is --quiet.
+        hint = (
+            "a filter goes behind --filter"
+            if "--filter" in known and re.search(r"\(\{.*\}\)$", message)
+            else "JSON is one argument: quote it for the shell, in single quotes"
+        )
     elif ". Did you mean" in message:
         message, _, hint = message.partition(". D")
         hint = "d" + hint

@@ -121,7 +121,7 @@ CHAPTERS: dict[str, tuple[Wrong, ...]] = {
         wrong("aggregate orders [{$out:'done'}]", 2),
     ),
     "Not without being asked": (
-        wrong("students delete --filter {}", 2),
+        wrong("users delete --filter {}", 2),
         wrong("indexes drop users email_1", 2),
         wrong("aggregate orders [{$out:'done'}] --allow-write", 2),
     ),

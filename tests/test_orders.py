@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import random
 import signal
@@ -339,6 +340,37 @@ async def test_one_key_at_the_same_instant_is_one_order(db: Database, shop: Docu
     assert sorted(made.replayed for made in good) == [False] + [True] * 7
     assert len({str(made.order) for made in good}) == 1
     assert stocks(shop) == {"tea": 8, "mug": 2.0}
+
+
+async def test_a_key_that_a_find_did_not_see_is_looked_for_again(
+    db: Database, shop: Documents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mongod's find may see nothing yet in a collection that another transaction made as its first insert did."""
+    first = await placed(db, "k", Wanted("tea", 2))
+    look, looks = place.look, []
+
+    async def blind(*given: Any, **more: Any) -> place.Found:
+        found = await look(*given, **more)
+        looks.append(found)
+        if len(looks) > 1:
+            return found
+        # As it reads where the key isn't there.
+        unseen = dataclasses.replace(given[1], key=ObjectId(), key_made=True)
+        return await look(given[0], unseen, **more)
+
+    monkeypatch.setattr(place, "look", blind)
+    again = await placed(db, "k", Wanted("tea", 2))
+
+    assert (again.replayed, again.order, len(looks)) == (True, first.order, 2)
+    assert stocks(shop)["tea"] == 8
+
+
+async def test_what_another_unique_index_refuses_is_refused(db: Database, shop: Documents) -> None:
+    shop.orders.create_index("status", unique=True)
+    await placed(db, "k", Wanted("tea", 2))
+    with pytest.raises(DuplicateKeyError):
+        await placed(db, "other", Wanted("tea", 2))
+    assert stocks(shop)["tea"] == 8
 
 
 async def test_one_key_for_two_orders_at_the_same_instant_is_one_of_them(

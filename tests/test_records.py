@@ -290,7 +290,7 @@ def test_delete_of_many_needs_a_filter_and_a_yes(cli: Runner, sync_db: Documents
     assert cli("students", "delete", SOME_ID, "--filter", "{}").code == 2
     refused = cli("students", "delete", "--filter", '{"name": "a"}')
     assert refused.code == 2
-    assert "delete 2 of students?" in refused.stderr
+    assert "delete 2 students?" in refused.stderr
     assert "--yes" in refused.stderr
     assert (
         cli(

@@ -125,7 +125,7 @@ change     object               detail
 ~ modify   validator of users   validator.$jsonSchema.properties.gpa.maximum: 4 -> 5; validationAction: error -> warn
 ~ modify   index users.seen_1   expireAfterSeconds: 60 -> 90
 + create   index users.n_-1     keys {n: -1}
-! rebuild  index users.email_1  sparse: + true; in place of email_1
+! rebuild  index users.email_1  sparse: false -> true; in place of email_1
 - drop     index users.old_1    keys {old: 1}
 """
     )

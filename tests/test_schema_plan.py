@@ -718,6 +718,18 @@ def test_a_schema_is_in_sync_with_itself(collection: Collection, server: Server)
     assert schema.in_sync(plan({"users": there}, [there], server=server, prune=True))
 
 
+def test_what_a_blocked_change_leaves_there_is_in_the_way_of_the_next() -> None:
+    """Before MongoDB 5.0 there is one index with the same keys: a_1 can't come, and the text index stays."""
+    there = [Index({"a": 1}, "one", {"partialFilterExpression": {"a": 1}}), Index({"a": "text"}, "a_1", {})]
+    wanted = [Index({"a": 1}, None, {}), Index({"a": 1, "b": "text"}, None, {})]
+    current, wish = (Collection("users", {}, None, tuple(indexes)) for indexes in (there, wanted))
+    changes = plan({"users": current}, [wish], server=Server((4, 4)))
+    assert [(c.name, c.status, c.replaces) for c in changes if c.kind == "index"] == [
+        ("a_1", "blocked", ("a_1", "one")),
+        ("a_1_b_text", "planned", ("a_1",)),
+    ]
+
+
 @settings(max_examples=300)
 @given(COLLECTIONS, WISHES, SERVERS, st.booleans())
 def test_a_plan_that_is_carried_out_leaves_nothing_to_do(

@@ -27,6 +27,7 @@ from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStart
 from motorctl.commands import transfer_send
 from motorctl.core import driver
 from motorctl.core.transfers import ledger, listing, reverse
+from motorctl.core.transfers import post as posting
 from motorctl.core.transfers.post import post
 from motorctl.core.transfers.request import Request
 from motorctl.core.transfers.show import show
@@ -554,6 +555,25 @@ def examined(node: Any) -> set[int]:
         return set()
     own = {int(node["totalDocsExamined"])} if "totalDocsExamined" in node else set()
     return own.union(*(examined(one) for one in node.values()))
+
+
+async def test_a_key_that_a_find_did_not_see_is_looked_for_again(
+    books: Documents, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mongod's find may see nothing yet in a collection that another transaction made as its first insert did."""
+    await post(db, [ask("k", "alice", "bob", "1")], seconds=30)
+    recorded, looks = posting._recorded, 0
+
+    async def blind(*given: Any) -> Any:
+        nonlocal looks
+        looks += 1
+        return {} if looks == 1 else await recorded(*given)
+
+    monkeypatch.setattr(posting, "_recorded", blind)
+    wanted = [ask("k", "alice", "bob", "1"), ask("l", "alice", "bob", "2")]
+    outcomes = await post(db, wanted, seconds=30)
+    assert [outcome.replayed for outcome in outcomes] == [True, False]
+    assert balances(books) == {"alice": "97.00", "bob": "53.00"}
 
 
 async def test_an_account_that_is_never_as_it_was_read_ends_by_the_limit(

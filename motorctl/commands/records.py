@@ -218,7 +218,11 @@ async def _delete_many(app: App, noun: Noun, chosen: dict[str, Any], *, dry_run:
     gone = 0
     async with app.connect() as db:
         found = await records.count(db, noun, chosen)
-        if found and not dry_run and app.diagnostics.confirm(f"delete {found} of {noun.collection}?"):
+        if (
+            found
+            and not dry_run
+            and app.diagnostics.confirm(f"delete {found} {noun.name if found == 1 else noun.collection}?")
+        ):
             gone = await records.delete_many(db, noun, chosen)
     with app.output.after(f"deleted: {gone}" if gone else None, f"motorctl {noun.collection} count"):
         app.output.emit({"would_delete": found} if dry_run else {"deleted": gone})

@@ -161,6 +161,13 @@ async def _stop(transaction: _Transaction[T], work: asyncio.Task[T]) -> None:
         task.cancel()
 
 
+class OvertakenError(PyMongoError):
+    """Somebody else was faster, and the server doesn't call it transient: the label is ours, to begin again."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, error_labels=["TransientTransactionError"])
+
+
 class _Transaction(Generic[T]):
     """One callback on its way into the database: its clock, and how far it is."""
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from bson import Int64, ObjectId
 from pymongo import UpdateOne
+from pymongo.errors import DuplicateKeyError
 
 from motorctl.core import inventory, money, transactions
 from motorctl.core.inventory import INVENTORY
@@ -172,11 +173,20 @@ async def place(db: Database, request: Request, *, user: bool, seconds: float) -
     OutcomeUnknownError (9) where the commit's answer stayed out: the key finds the order, or the request can be
     sent again.
     """
+    taken = False
 
     async def once(session: Any) -> Plan:
+        nonlocal taken
         made = plan(request, await look(db, request, user=user, session=session))
         if not made.replayed:
-            await write(db, made, session)
+            try:
+                await write(db, made, session)
+            except DuplicateKeyError as error:
+                # A find doesn't see the key in a collection that another transaction has just made; the next one does.
+                if taken or request.key_made:
+                    raise
+                taken = True
+                raise transactions.OvertakenError("the key is there already") from error
         return made
 
     key = shlex.quote(str(request.key))

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pymongo import ReadPreference, UpdateOne
-from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.errors import OperationFailure
 from pymongo.read_concern import ReadConcern
 
 from motorctl.core import driver, money, refusals, transactions
@@ -39,14 +39,7 @@ _UNSUITED = (72, 166, 263)
 """A collection of the wrong kind: InvalidOptions, CommandNotSupportedOnView, OperationNotSupportedInTransaction."""
 
 
-class OvertakenError(PyMongoError):
-    """Somebody else was faster, and the server doesn't call it transient: the label is ours, to begin again."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, error_labels=["TransientTransactionError"])
-
-
-class _TakenError(OvertakenError):
+class _TakenError(transactions.OvertakenError):
     """The key is there: the next attempt looks it up."""
 
 
@@ -81,18 +74,19 @@ async def post(
     """
     # Several are cheaper to look up at once than to be stopped by one after the other.
     look = len(requests) > 1 or any(len(_forms(request)) > 1 for request in requests)
+    taken = False
 
     async def once(session: Any) -> list[Outcome]:
-        nonlocal look
+        nonlocal look, taken
         made = await prepare(db, requests, session=session, look=look)
         outcomes = made.outcomes
         if whole and made.refused:
             outcomes = made.kept_back()
         elif made.records:
             try:
-                await _write(db, made, session, looked=look)
+                await _write(db, made, session, last=taken)
             except _TakenError:
-                look = True
+                look = taken = True
                 raise
         if not any(outcome.record for outcome in outcomes):
             raise _NothingError(outcomes)
@@ -178,23 +172,23 @@ def _collection(db: Database, name: str, session: Any) -> Collection:
     )
 
 
-async def _write(db: Database, made: Plan, session: Any, *, looked: bool) -> None:
+async def _write(db: Database, made: Plan, session: Any, *, last: bool) -> None:
     """Write the plan: the accounts, then the records. Raises OvertakenError, and what can't be written as it is.
 
-    `looked`: the keys were looked for in this transaction, and not found. Then a duplicate can't be a key that
-    somebody else has committed meanwhile (that is a write conflict): it is another unique index, or a
-    collation to which two keys are the same.
+    The first duplicate is a key that wasn't looked for, or one that a find in this transaction didn't see (the
+    collection had just been made by another). `last`: it is not the first one, and the keys
+    were looked for: it is another unique index, or a collation to which two keys are the same.
     """
     updates = [_update(before, after) for before, after in made.moved]
     name = ACCOUNTS
     try:
         changed = await db[ACCOUNTS].bulk_write(updates, session=session)
         if changed.matched_count != len(updates):
-            raise OvertakenError("an account isn't as it was read")
+            raise transactions.OvertakenError("an account isn't as it was read")
         name = TRANSFERS
         await db[TRANSFERS].insert_many(made.records, session=session)
     except OperationFailure as error:
-        if name == TRANSFERS and not looked and _first(error).get("code") == 11000:
+        if name == TRANSFERS and not last and _first(error).get("code") == 11000:
             raise _TakenError("the key is there already") from error
         if refusal := _refusal(error, name, made):
             raise _UnwritableError(refusal) from error

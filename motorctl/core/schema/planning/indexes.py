@@ -51,17 +51,22 @@ def index_changes(wanted: Collection, actual: Collection, *, prune: bool, server
     staying = {wish.matched for wish in wishes if wish.stays}
     pairs = {wish.matched for wish in wishes}
     gone: set[str] = set()
+    replaced: set[str | None] = set()
     for position, wish in enumerate(wishes):
         change = _wanted(wish, wanted.name, there, _rivals(wish, facts, server) - staying, gone)
-        gone |= {*change.replaces}
-        if change.action == "rebuild" and wish.matched is not None:
-            gone.add(wish.matched)
         if change.action != "keep":
             before = _before(position, wishes, server)
             change = _blocked(change, wish, wanted.name, actual.options, before, server)
         foreign = [name for name in change.replaces if _foreign(name, wanted, there, facts, wishes)]
-        yield _in_place_of(foreign, change, wish, prune=prune)
-    yield from _others(wanted, actual, there, pairs | gone, prune=prune)
+        change = _in_place_of(foreign, change, wish, prune=prune)
+        places = {*change.replaces} | (
+            {wish.matched} if change.action == "rebuild" and wish.matched else set()
+        )
+        replaced |= places
+        if not change.blockers:
+            gone |= places
+        yield change
+    yield from _others(wanted, actual, there, pairs | replaced, prune=prune)
 
 
 def _settled(wish: _Wish, facts: Mapping[str, Facts], options: Mapping[str, Any], server: Server) -> _Wish:
@@ -115,7 +120,7 @@ def _wanted(
         action="rebuild",
         status="planned",
         before=before or there[min(involved)].document(),
-        # What an earlier rebuild replaces is gone by then.
+        # What an earlier rebuild replaces is gone by then, unless it is blocked.
         replaces=tuple(sorted(involved - gone)),
     )
 
