@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import signal
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
@@ -176,9 +176,13 @@ async def _terminable(coroutine: Coroutine[Any, Any, T], unsaid: list[MotorctlEr
 
     try:
         for number in before:
-            # Not loop.add_signal_handler, which Windows has not; asyncio's own handler of Ctrl-C is set like this.
-            signal.signal(number, wake)
-    except ValueError:  # not the main thread: signals are somebody else's there
+            try:
+                # It also wakes the loop at any signal, Ctrl-C too: one that comes just before the loop begins to wait
+                # would be seen only when something else ends the wait (signal.set_wakeup_fd).
+                loop.add_signal_handler(number, terminate, signal.Signals(number).name)
+            except NotImplementedError:  # Windows, where the loop is woken at signals from its beginning
+                signal.signal(number, wake)
+    except (ValueError, RuntimeError):  # not the main thread: signals are somebody else's there
         return await coroutine
     try:
         result = await coroutine
@@ -201,4 +205,6 @@ async def _terminable(coroutine: Coroutine[Any, Any, T], unsaid: list[MotorctlEr
         return result
     finally:
         for number, handler in before.items():
+            with suppress(NotImplementedError):
+                loop.remove_signal_handler(number)
             signal.signal(number, handler)

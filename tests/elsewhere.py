@@ -117,6 +117,14 @@ def _no_signals_of_the_loop(platform: str) -> None:
         def add_signal_handler(*_arguments: Any) -> None:
             raise NotImplementedError
 
+        begin = asyncio.SelectorEventLoop.__init__
+
+        def begin_wakeable(self: Any, *arguments: Any) -> None:
+            begin(self, *arguments)
+            signal.set_wakeup_fd(self._csock.fileno())  # as Windows' loop does (asyncio.proactor_events)
+
+        asyncio.SelectorEventLoop.__init__ = begin_wakeable  # type: ignore[assignment, method-assign]  # for whoever makes one
+        asyncio.SelectorEventLoop.remove_signal_handler = add_signal_handler  # type: ignore[assignment, method-assign]  # as Windows' loop does: it can't
         asyncio.SelectorEventLoop.add_signal_handler = add_signal_handler  # type: ignore[assignment, method-assign]  # as Windows' loop does: it can't
 
 

@@ -397,3 +397,14 @@ async def test_a_stop_that_a_library_keeps_to_itself_still_ends_the_command() ->
 
     with pytest.raises(asyncio.CancelledError):
         await app._terminable(swallows())
+
+
+async def test_a_signal_wakes_the_loop_whenever_it_comes() -> None:
+    """Without this descriptor, one that comes just before the loop begins to wait is seen when the wait ends."""
+
+    async def looks() -> int:
+        descriptor = signal.set_wakeup_fd(-1)
+        signal.set_wakeup_fd(descriptor)
+        return descriptor
+
+    assert await app._terminable(looks()) != -1
