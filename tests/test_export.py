@@ -552,7 +552,13 @@ def test_any_other_name_is_a_file_of_ndjson(
 def test_names_that_no_file_can_have_are_refused(cli: Runner, tmp_path: Path) -> None:
     empty = cli("export", "a", "--out", "")
     assert (empty.code, empty.stderr.splitlines()[0]) == (2, "error: --out: the name of the file is empty")
-    assert cli("export", "a", "--out", str(tmp_path / ("n" * 300))).code == 2
+    long = tmp_path / ("n" * 300)
+    assert cli("export", "a", "--out", str(long)).code == 2
+    refused = cli("import", "-", "--into", "a", "--rejects", str(long), stdin=b"{}")
+    assert (refused.code, refused.stderr) == (
+        2,
+        f"error: can't write the rejects file {long}: File name too long\n",
+    )
 
 
 @pytest.mark.parametrize("there", [True, False])

@@ -93,6 +93,8 @@ def open_whole(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
     Raises `UsageError` when the place can't be written and `MotorctlError` when the disk is full.
     """
     try:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            path.stat()  # a name that no file can have: from 3.14 on, Python's `exists` keeps that to itself
         target = Path(os.path.realpath(path))  # of a name in a working directory that is gone there is none
         if path.is_dir():
             raise UsageError(f"{path} is a directory", hint=f"name a file in it: {path / 'export.ndjson'}")

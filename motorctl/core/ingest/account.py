@@ -101,6 +101,8 @@ def check_rejects_path(path: str) -> None:
     """Raise `UsageError` where no rejects file could be written. Creates and changes nothing."""
     place = Path(path)
     try:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            place.stat()  # a name that no file can have: from 3.14 on, Python's `exists` keeps that to itself
         there, directory = place.exists(), place.parent
         if place.is_dir():
             reason = "it is a directory"
