@@ -194,7 +194,11 @@ def _unexpected(error: Exception, *, debug: bool) -> MotorctlError:
             f"the driver can't read what the server answers: {what}",
             hint="is it MongoDB? `motorctl doctor` walks the road to it, --debug shows where it ended",
         )
-    hint = None if debug else "this is a defect of motorctl: --debug shows where; please report it"
+    hint = (
+        None
+        if debug
+        else "a defect of motorctl, or an answer that no MongoDB gives: --debug shows where; please report it"
+    )
     return MotorctlError(f"unexpected {what}", hint=hint)
 
 

@@ -314,7 +314,7 @@ def test_a_defect_is_one_line_and_exit_1(
     assert (result.code, result.stdout) == (1, "")
     assert result.stderr.splitlines() == [
         f"error: {line}",
-        "hint: this is a defect of motorctl: --debug shows where; please report it",
+        "hint: a defect of motorctl, or an answer that no MongoDB gives: --debug shows where; please report it",
     ]
 
 

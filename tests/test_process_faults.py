@@ -282,6 +282,10 @@ def held(place: Place, commands: list[str]) -> Iterator[tuple[str, Callable[[Doc
     try:
         yield f"{place.uri}&appName={name}", holds
     finally:
+        if commands is READS:
+            # Nobody waits for them. What writes goes on: that it is done all the same is what is asked.
+            for one in admin.aggregate([{"$currentOp": {}}, {"$match": {"appName": name, "active": True}}]):
+                admin.command({"killOp": 1, "op": one["opid"]})
         admin.command({**point, "mode": "off"})
 
 

@@ -14,6 +14,7 @@ import re
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from motorctl.core.privileges import lack
+from motorctl.errors import MotorctlError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -112,10 +113,14 @@ async def close(client: Any) -> None:
 
 
 async def server_version(db: Database) -> tuple[int, int]:
-    """Ask the server for its version: major and minor. Every user may."""
+    """Ask the server for its version: major and minor. Every user may. Raises MotorctlError (1) where it tells none."""
     reply = await db.command({"buildInfo": 1})
-    major, minor, *_ = reply["versionArray"]
-    return int(major), int(minor)
+    match reply.get("versionArray"):
+        case [int(major), int(minor), *_]:
+            return major, minor
+    raise MotorctlError(
+        "the server doesn't tell its version", hint="is it MongoDB? `motorctl doctor` walks the road to it"
+    )
 
 
 async def server_time(db: Database) -> datetime:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from pymongo.errors import OperationFailure
 
+from motorctl.core.driver import server_version
+
 if TYPE_CHECKING:
     from motorctl.client import Database
 
@@ -35,9 +37,7 @@ class Server:
 
 async def fetch_server(db: Database, *, search: bool = False) -> Server:
     """Ask the server for its version, which every user may, and with `search` whether it has search indexes."""
-    reply = await db.command({"buildInfo": 1})
-    major, minor, *_ = reply["versionArray"]
-    return Server((int(major), int(minor)), await _searches(db) if search else None)
+    return Server(await server_version(db), await _searches(db) if search else None)
 
 
 async def _searches(db: Database) -> bool | None:
