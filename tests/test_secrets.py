@@ -949,11 +949,7 @@ def test_an_answer_that_is_none_of_mongodb_s_is_said_in_short(
 def test_a_server_that_does_not_tell_its_version_is_none_of_mongodb_s(cli: Runner) -> None:
     with pretender(lambda name, _: HELLO if name.lower() in ("hello", "ismaster") else {"ok": 1}) as host:
         road = ("--uri", f"mongodb://{host}/?directConnection=true", "--timeout", "1", "--retries", "1")
-        for words in (
-            ("schema", "check", "--builtin", "shop"),
-            ("revenue", "by-product"),
-            ("transfer", "verify"),
-        ):
+        for words in (("schema", "check", "--builtin", "shop"), ("revenue", "by-product")):
             done = cli(*words, *road, connected=False)
             assert (done.code, done.stdout) == (1, "")
             assert done.stderr.startswith("error: the server doesn't tell its version\nhint: is it MongoDB?")

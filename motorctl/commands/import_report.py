@@ -20,6 +20,7 @@ COUNTS = ("read", "inserted", "updated", "unchanged", "rejected")
 def report(app: App, account: Account, *, dry_run: bool, deleting: bool = False) -> None:
     """Say what became of the records: the summary on stdout, the first rejects on stderr."""
     total = account.total
+    # A reason may quote a value of a user's: where the file has them, which is its owner's alone, a log needn't.
     if account.rejects_path is None or account.rejects_error is not None:
         for reject in account.first:
             named = reject.field and re.search(

@@ -72,7 +72,7 @@ def problem(error: Mapping[str, Any]) -> dict[str, str]:
     reason = {"Field required": "is missing", "Extra inputs are not permitted": "is not a field"}.get(
         reason, reason
     )
-    reason = reason.replace("Input should be", "must be")
+    reason = re.sub("^[A-Z][a-z]+ should ", "must ", reason)
     given = error.get("input")
     if error["type"] not in ("missing", "extra_forbidden") and isinstance(given, (str, int, float)):
         reason += f" (given {given!r})"
