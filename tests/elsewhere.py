@@ -55,6 +55,8 @@ class _Seen(ModuleType):
 
 def run(platform: str) -> None:
     """Run the program on a system: `win32` or `darwin`. Doesn't return."""
+    # Whoever runs the tests in the background of a shell has it ignored, which nobody does on Windows.
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     pretend(platform)
     from motorctl.__main__ import main
 

@@ -128,7 +128,7 @@ WRONG: dict[str, tuple[str, int, int, str, str | None]] = {
     "collections: {a: !!binary aGk=}": ("a", 1, 18, "!!binary has no meaning in a manifest", None),
     "collections:\n  a: [1\n  b: 2\n": ("", 3, 4, "expected ',' or ']', but got ':'", None),
     "collections:\n\ta: 1\n": ("", 2, 1, "found character '\\t' that cannot start any token", None),
-    "a: 1\n---\nb: 2\n": ("", 2, 1, "but found another document", None),
+    "a: 1\n---\nb: 2\n": ("", 2, 1, "a second document begins here", "a file holds one"),
     # Nesting, tags and merges of YAML.
     "[" * 500: ("", 1, 91, "nested more than 180 deep", None),
     "a: " + "{b: " * 400: ("", 1, 357, "nested more than 180 deep", None),

@@ -224,9 +224,10 @@ def _end(app: App, survey: Survey, limit: int | None, *, own: bool) -> ExitCode 
             )
         app.diagnostics.warning(f"{told}: at least {_documents(survey.violating)} violate the validator")
         return ExitCode.DIFFERENCE
-    verb = "violates" if survey.violating == 1 else "violate"
+    number = f"{survey.violating:,}" if survey.violating else "none"
+    verb = "violates" if survey.violating <= 1 else "violate"
     noun = "document" if survey.size == 1 else "documents"
-    say(f"{survey.violating:,} of {of} {noun} {verb} the validator")
+    say(f"{number} of {of} {noun} {verb} the validator")
     if limit is not None and limit < survey.violating:
         again = survey.collection if own else f"{survey.collection} FILE"
         listed = f"listed are the first {limit:,}" if limit else "none is listed"

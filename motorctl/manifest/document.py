@@ -144,6 +144,8 @@ class Document:
                 if in_braces
                 else "mend it there, or just before; a text with { } [ ] : or # in it stands in quotes"
             )
+            if problem.startswith(("expected '<document start>'", "but found another document")):
+                problem, hint = "a second document begins here", "a file holds one"
             self._raise(place, problem, hint=hint)
         except YAMLError as error:
             position = getattr(error, "position", None)
