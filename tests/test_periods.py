@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -13,24 +14,26 @@ from hypothesis import strategies as st
 from motorctl.core import periods
 from motorctl.errors import UsageError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 BERLIN = ZoneInfo("Europe/Berlin")
 LORD_HOWE = ZoneInfo("Australia/Lord_Howe")
 MARCH = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
-ZONES = st.sampled_from(
-    [
-        "UTC",
-        "Europe/Berlin",
-        "America/New_York",
-        "America/Sao_Paulo",
-        "America/St_Johns",
-        "Australia/Lord_Howe",
-        "Asia/Kathmandu",
-        "Asia/Beirut",
-        "Pacific/Apia",
-        "Africa/Casablanca",
-    ]
-).map(ZoneInfo)
+ZONE_NAMES = (
+    "UTC",
+    "Europe/Berlin",
+    "America/New_York",
+    "America/Sao_Paulo",
+    "America/St_Johns",
+    "Australia/Lord_Howe",
+    "Asia/Kathmandu",
+    "Asia/Beirut",
+    "Pacific/Apia",
+    "Africa/Casablanca",
+)
+ZONES = st.sampled_from(ZONE_NAMES).map(ZoneInfo)
 MOMENTS = st.datetimes(datetime(1990, 1, 1), datetime(2037, 1, 1)).map(  # noqa: DTZ001 - made aware here
     lambda at: at.replace(tzinfo=UTC)
 )
@@ -80,6 +83,43 @@ def test_labels_are_each_period_once_in_order(at: datetime, count: int, by: str,
         assert found == sorted(found)
 
 
+@pytest.mark.parametrize("name", sorted({*ZONE_NAMES} - {"UTC", "Asia/Kathmandu"}))
+def test_hours_follow_one_another_at_each_turn_of_the_clocks(name: str) -> None:
+    """Also where the clocks turn within an hour: at a minute past midnight, or by thirty minutes."""
+    zone = ZoneInfo(name)
+    around = timedelta(hours=2)
+
+    there_are = list(turns(zone))
+    assert there_are
+    for turn in there_are:
+        first, last = (periods.label((turn + far).astimezone(zone), "hour") for far in (-around, around))
+        found = list(periods.labels(first, last, "hour", zone))
+
+        assert (found[0], found[-1]) == (first, last)
+        # What the clock shows at each minute, without asking for it twice: the same hours in the same order.
+        minutes = (turn - around + timedelta(minutes=number) for number in range(4 * 60 + 1))
+        seen = dict.fromkeys(periods.label(minute.astimezone(zone), "hour") for minute in minutes)
+        assert found == list(seen), turn
+        ends = [periods.bounds(label, "hour", zone) for label in found]
+        assert all(end == begin for (_, end), (begin, _) in pairwise(ends)), turn
+
+
+def turns(zone: ZoneInfo) -> Iterator[datetime]:
+    """Find each moment, to the minute, at which a zone's clocks were or will be put forward or back."""
+    day, end = datetime(1990, 1, 1, tzinfo=UTC), datetime(2037, 1, 1, tzinfo=UTC)
+    while day < end:
+        early, late = day, day + timedelta(days=1)
+        if early.astimezone(zone).utcoffset() != late.astimezone(zone).utcoffset():
+            while late - early > timedelta(minutes=1):
+                middle = early + (late - early) // timedelta(minutes=2) * timedelta(minutes=1)
+                if middle.astimezone(zone).utcoffset() == early.astimezone(zone).utcoffset():
+                    early = middle
+                else:
+                    late = middle
+            yield late
+        day += timedelta(days=1)
+
+
 def test_the_hour_that_comes_twice_has_its_offset() -> None:
     first, last = "2026-10-25T01:00+0200", "2026-10-25T03:00+0100"
 
@@ -97,6 +137,16 @@ def test_the_hour_that_the_clock_leaves_out_is_none() -> None:
     first, last = "2026-03-29T01:00+0100", "2026-03-29T03:00+0200"
 
     assert list(periods.labels(first, last, "hour", BERLIN)) == [first, last]
+
+
+def test_an_hour_that_never_was_begins_and_ends_at_one_moment() -> None:
+    begin, end = periods.bounds("2026-03-29T02:00+0100", "hour", BERLIN)
+    assert begin == end == datetime(2026, 3, 29, 1, tzinfo=UTC)
+
+
+def test_the_first_and_the_last_day_are_within_the_calendar() -> None:
+    assert periods.bounds("0001-01-01", "day", BERLIN)[0] == periods.BEGINNING
+    assert periods.bounds("9999-12-31", "day", ZoneInfo("America/New_York"))[1] == periods.END
 
 
 def test_clocks_that_turn_by_half_an_hour_have_half_hours() -> None:
@@ -139,6 +189,8 @@ def test_a_day_that_never_was_is_none() -> None:
         ("2025-10-25T02:00+0200", "hour", "2024-10-25T02:00+0200"),
         ("2027-03-29T02:00+0200", "hour", None),
         ("2027-10-25T02:00+0200", "hour", "2026-10-25T02:00+0200"),
+        ("2022-10-31T02:00+0100", "hour", "2021-10-31T02:00+0100"),
+        ("0002-01-01", "day", "0001-01-01"),
     ],
 )
 def test_the_same_period_a_year_before(label: str, by: str, found: str | None) -> None:

@@ -110,7 +110,7 @@ def bounds(label: str, by: str, tz: ZoneInfo) -> tuple[datetime, datetime]:
     try:
         begin = _utc(datetime.combine(day, datetime.min.time()), tz)
     except OverflowError:
-        begin = BEGINNING if day.year == 1 else END
+        begin = BEGINNING  # the first midnight of all, east of Greenwich
     try:
         end = _utc(datetime.combine(_next(day, by), datetime.min.time()), tz)
     except (OverflowError, ValueError):
@@ -156,7 +156,7 @@ def year_before(label: str, by: str, tz: ZoneInfo) -> str | None:
     """Return the label of the same period a year before; None where that year has none.
 
     It has none of a February 29, of a week 53 in years of 52 weeks, and of an hour or a day that its
-    clocks left out. An hour that came twice stands for one that comes once, and the first one is meant.
+    clocks left out. Of an hour that came twice the one with the same offset is meant, else the first one.
     """
     year = int(label[:4]) - 1
     if year < 1:
