@@ -54,6 +54,9 @@ def amounts(draw: st.DrawFn, *, signed: bool = False) -> Decimal:
         ("007.50", "7.50"),
         (NINES, NINES),
         ("1." + "0" * 32 + "1", "1." + "0" * 32 + "1"),
+        ("0" * 40 + "1", "1"),
+        ("0." + "1" * 34, "0." + "1" * 34),
+        ("\r\n 5 \t", "5"),
     ],
 )
 def test_an_amount_is_the_number_that_stands_there(text: str, value: str) -> None:
@@ -104,7 +107,7 @@ def test_zero_is_an_amount_only_where_it_is_asked_for() -> None:
         assert money.amount(text, zero=True) == 0
 
 
-@pytest.mark.parametrize("text", [NINES + "9", "0." + "0" * 34 + "1", "1" * 100_000])
+@pytest.mark.parametrize("text", [NINES + "9", "1" + "0" * 34, "0." + "0" * 34 + "1", "1" * 100_000])
 def test_a_35th_digit_is_refused_and_a_long_text_not_repeated(text: str) -> None:
     with pytest.raises(UsageError, match="34 digits") as refused:
         money.amount(text)

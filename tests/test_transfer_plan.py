@@ -220,6 +220,34 @@ def test_a_key_whose_request_was_refused_stays_free() -> None:
     assert len(made.records) == 1
 
 
+def test_a_replay_has_the_record_and_names_what_differs_from_it() -> None:
+    (record,) = planned(
+        [ask("k", "a", "b", "10", reverses="x")], account("a", "100"), account("b", "0")
+    ).records
+    same = planned([ask("k", "a", "b", "10", reverses="x")], recorded={"k": record}).outcomes
+    assert [(one.record, one.replayed, one.request.key) for one in same] == [(record, True, "k")]
+    error = refusal(ask("k", "a", "b", "10", note="a b", reverses="y"), recorded={"k": record})
+    assert error.message == (
+        "the key k was used for another transfer: note none, not 'a b'; reverses x, not y"
+    )
+    assert error.details == {"key": "k", "differs": ["note", "reverses"]}
+
+
+def test_what_is_kept_back_keeps_what_was_there_before() -> None:
+    accounts = account("a", "100"), account("b", "0")
+    (record,) = planned([ask("old", "a", "b", "1")], *accounts).records
+    wanted = [ask("old", "a", "b", "1"), ask("new", "a", "b", "2"), ask("much", "a", "b", "999")]
+    made = planned(wanted, *accounts, recorded={"old": record})
+    assert made.refused
+    kept = made.kept_back()
+    assert [(one.request.key, one.record, one.replayed) for one in kept] == [
+        ("old", record, True),
+        ("new", None, False),
+        ("much", None, False),
+    ]
+    assert [one.refused is not None for one in kept] == [False, False, True]
+
+
 def test_a_record_that_is_no_transfer_of_ours_is_never_the_same() -> None:
     strange = {"_id": "k", "from": "a", "amount": "ten"}
     assert refusal(ask("k", "a", "b", "10"), recorded={"k": strange}).details["differs"] == ["to", "amount"]
