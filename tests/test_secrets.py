@@ -539,6 +539,9 @@ def test_a_file_with_a_password_that_others_can_read_is_warned_of(
 def test_a_file_without_a_password_may_be_read_by_all(cli: Runner, server_uri: str, tmp_path: Path) -> None:
     file = secret_file(tmp_path / "uri", server_uri, 0o644)
     assert cli("ping", "--uri-file", str(file), connected=False).stderr == ""
+    lines = f"[profiles.p]\nuri = {json.dumps(server_uri)}\n[profiles.p.options]\nappName = 'a'\n"
+    config = secret_file(tmp_path / "c.toml", lines, 0o644)
+    assert cli("ping", "--config", str(config), "-p", "p", connected=False).stderr == ""
 
 
 def test_a_file_is_warned_of_once_though_it_is_connected_to_twice(

@@ -533,3 +533,12 @@ def test_a_bad_setting_is_a_usage_error_in_the_form_asked_for(cli: Runner) -> No
         "message": "--timeout: 'soon' is not a number of seconds",
         "hint": "such as 5 or 0.5",
     }
+
+
+@pytest.mark.parametrize("uri", ["mongodb://ada:rosebud@h/", "MongoDB+srv://ada:rosebud@h/"])
+def test_a_connection_string_where_a_file_is_meant_is_not_shown(uri: str) -> None:
+    with pytest.raises(
+        ConfigurationError, match="this is a connection string, not the name of a file"
+    ) as error:
+        load({"uri_file": uri}, {}).address()
+    assert "rosebud" not in f"{error.value}{error.value.hint}"
