@@ -61,8 +61,8 @@ def test_a_column_is_its_cells(kind: str, cells: list[str]) -> None:
 @pytest.mark.parametrize(
     ("kind", "cells"),
     [
-        ("int32", ["1", "-2"]),
-        ("int64", ["1", str(2**63 - 1)]),
+        ("int32", [str(2**31 - 1), str(-(2**31))]),
+        ("int64", [str(-(2**63)), str(2**63 - 1)]),
         ("double", ["1", "-2.5e3", ".5"]),
         ("bool", ["true", "0"]),
         ("date", ["2024-02-29T10:00:00Z", "2024-02-29T10:00:00.123Z"]),
@@ -103,6 +103,8 @@ def test_a_negative_zero_keeps_its_sign() -> None:
     ("kind", "text", "value"),
     [
         ("int32", "+5", 5),
+        ("int32", "-2147483648", -(2**31)),
+        ("int64", "-9223372036854775808", Int64(-(2**63))),
         ("int64", "5", Int64(5)),
         ("double", "1e5", 100000.0),
         ("double", "7", 7.0),
@@ -161,6 +163,7 @@ def test_types_read_their_cells(kind: str, text: str, value: Any) -> None:
         ("double", "1_0", "isn't a number"),
         ("double", "nan", "isn't a number"),
         ("double", "1e999", "isn't a number that a double holds"),
+        ("double", "-1e999", "isn't a number that a double holds"),
         ("decimal", "1" * 35, "isn't a decimal number of at most 34 digits"),
         ("decimal", "inf", "isn't a decimal number"),
         ("bool", "maybe", "isn't true or false"),
