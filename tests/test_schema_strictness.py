@@ -49,6 +49,18 @@ LOOSER: list[tuple[dict[str, Any], dict[str, Any]]] = [
         {"properties": {"a": {"items": [{"minimum": 2}], "additionalItems": False}}},
         {"properties": {"a": {"items": [{}, {"minimum": 9}], "additionalItems": {"maximum": 1}}}},
     ),
+    (
+        {"properties": {"a": {"items": [{}, {"maximum": 1}], "additionalItems": {"maximum": 0}}}},
+        {"properties": {"a": {"items": [{}], "additionalItems": {"maximum": 1}}}},
+    ),
+    (
+        {"properties": {"a": {"items": [{}], "additionalItems": False}}},
+        {"properties": {"a": {"items": [{}, {}], "additionalItems": False}}},
+    ),
+    (
+        {"properties": {"a": {"items": [{"minimum": 2}, {"minimum": 3}]}}},
+        {"properties": {"a": {"items": [{"minimum": 1}]}}},
+    ),
     ({"allOf": [{"required": ["a"]}, {"required": ["b"]}]}, {"required": ["b"]}),
     ({"required": ["a", "b"]}, {"allOf": [{"required": ["a"]}, {"required": ["b"]}]}),
     ({"required": ["a"]}, {"anyOf": [{"required": ["a"]}, {"required": ["b"]}]}),
@@ -98,6 +110,18 @@ def test_a_schema_that_takes_more_is_known_and_so_is_the_way_back(
         ({"properties": {"a": {"multipleOf": 3}}}, {"properties": {"a": {"multipleOf": 6}}}),
         ({"properties": {"a": {"minimum": float("nan")}}}, {"properties": {"a": {"minimum": 1}}}),
         ({}, {"additionalProperties": False}),
+        (
+            {"properties": {"a": {"items": [{}, {"maximum": 5}], "additionalItems": {"maximum": 1}}}},
+            {"properties": {"a": {"items": [{}], "additionalItems": {"maximum": 1}}}},
+        ),
+        (
+            {"properties": {"a": {"items": [{}], "additionalItems": {"maximum": 5}}}},
+            {"properties": {"a": {"items": [{}], "additionalItems": {"maximum": 1}}}},
+        ),
+        (
+            {"properties": {"a": {"patternProperties": {"^a": {}}}}},
+            {"properties": {"a": {"patternProperties": {"^a": {"minimum": 1}}}}},
+        ),
         ({"properties": {"a": {}}}, {"additionalProperties": False, "properties": {"a": {}}}),
         (
             {"patternProperties": {"^a": {}}, "additionalProperties": False},
