@@ -108,11 +108,17 @@ class App:
             )
 
     def _warn_of_another_server(self) -> None:
-        """Say it when a profile was asked for and the environment's server goes before its own."""
+        """Say it when the environment goes before what was asked for: its server before a profile's, its database."""
         profile, address = self.settings.values["profile"], self.settings.address()
         if profile.source.startswith("flag") and address.source.startswith("environment"):
             self.diagnostics.warning(
                 f"the server is the one of the {address.source}, not of the profile {profile.value}"
+            )
+        typed, database = self.settings.values["uri"], self.settings.database()
+        named = self.settings.database_in_uri() if typed.source.startswith("flag") else None
+        if named and named != database.value and not database.source.startswith("flag"):
+            self.diagnostics.warning(
+                f"the database is {database.value}, of the {database.source}, not {named} of the connection string"
             )
 
     async def attempt(self, operation: Callable[..., Awaitable[T]], *arguments: Any, **options: Any) -> T:

@@ -19,7 +19,7 @@ from motorctl import settings
 from motorctl.errors import ExitCode, MotorctlError, UsageError
 from motorctl.global_options import BY_NAME, PICTURES
 from motorctl.help import PROGRAM
-from motorctl.near import nearest, translated
+from motorctl.near import nearest, translated, verb
 from motorctl.program import Group, root
 from motorctl.streams import Streams
 
@@ -279,7 +279,11 @@ def _usage(error: click.ClickException) -> UsageError:
             meant = nearest(error.option_name[2:], [flag[2:] for flag in known if flag.startswith("--")])
             hint = f"did you mean '--{meant}'?" if meant else None
         elif hint is None and error.option_name[1:2].isdigit():
-            hint = f"a number below 0 goes behind two dashes: -- {error.option_name}"
+            hint = (
+                "an amount has no sign: what goes the other way is a transfer the other way"
+                if any(param.name == "amount" for param in params)
+                else f"a number below 0 goes behind two dashes: -- {error.option_name}"
+            )
     elif message == "Missing command" and context and isinstance(context.command, Group):
         verbs = ", ".join(context.command.list_commands(context))
         message = f"{context.command_path}: which command?"
@@ -294,6 +298,13 @@ def _usage(error: click.ClickException) -> UsageError:
     elif ". Did you mean" in message:
         message, _, hint = message.partition(". D")
         hint = "d" + hint
+    if (
+        context
+        and isinstance(context.command, Group)
+        and (found := re.match("No such command '(.+)'", message))
+    ):
+        # What looks most like `show` isn't what it means.
+        hint = verb(found[1], context.command.list_commands(context)) or hint
     if context is not None and hint is None:
         hint = f"`{context.command_path} --help` shows what it takes"
     return UsageError(message[:1].lower() + message[1:], hint=hint)

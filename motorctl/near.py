@@ -26,6 +26,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "--fieldFile": ("--fields A,B",),
     "--jsonFormat": ("--canonical",),
     "--forceTableScan": ("--hint '{\"$natural\": 1}'",),
+    "--out": ("-o FORMAT > FILE",),
     "--host": ("--uri mongodb://HOST/DATABASE",),
     "--port": ("--uri mongodb://HOST/DATABASE",),
     "--username": ("--uri mongodb://USER@HOST/DATABASE --ask-password",),
@@ -40,6 +41,55 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
 
 Each is an option, the first that the command has, or a sentence for the commands that read or write a collection.
 """
+
+
+_DOCUMENTS = (
+    "`motorctl export COLLECTION --filter JSON` prints documents, `motorctl aggregate` runs a pipeline"
+)
+_COLLECTIONS = "`motorctl indexes list` names the collections of --db"
+_BACKUPS = "backups are mongodump's; `motorctl schema dump` writes the schema, `motorctl export` a collection"
+_WRITES = (
+    "`motorctl import - --into COLLECTION --mode MODE` writes what stdin has: insert, merge, replace, delete"
+)
+_SERVER = "`motorctl ping` and `motorctl doctor` say how the server is"
+COMMANDS = {
+    **dict.fromkeys(("find", "findOne", "query", "cat"), _DOCUMENTS),
+    **dict.fromkeys(("collections", "show", "ls", "tables"), _COLLECTIONS),
+    **dict.fromkeys(("dump", "restore", "backup", "mongodump", "mongorestore"), _BACKUPS),
+    **dict.fromkeys(
+        ("insert", "insertOne", "insertMany", "update", "updateOne", "delete", "remove"), _WRITES
+    ),
+    **dict.fromkeys(("status", "stats", "stat", "health", "connect", "login"), _SERVER),
+    **dict.fromkeys(
+        ("count", "countDocuments"), '`motorctl aggregate COLLECTION \'[{"$count": "n"}]\'` counts'
+    ),
+    **dict.fromkeys(("createIndex", "ensureIndex"), "`motorctl indexes create COLLECTION KEYS...`"),
+    **dict.fromkeys(
+        ("migrate", "up"), "`motorctl schema plan` and `motorctl schema apply` follow a manifest"
+    ),
+    **dict.fromkeys(("shell", "mongosh", "eval"), "a prompt to type at, and JavaScript, are mongosh's"),
+    "use": "--db NAME, or the database in --uri",
+    "version": "`motorctl --version`",
+    "mongoimport": "`motorctl import FILE --into COLLECTION`",
+    "mongoexport": "`motorctl export COLLECTION`",
+}
+"""What is typed from habit, and what does it here."""
+
+VERBS = {
+    **dict.fromkeys(("show", "find", "view", "info"), ("get", "show", "list")),
+    **dict.fromkeys(("ls", "all"), ("list",)),
+    **dict.fromkeys(("add", "new", "insert", "make"), ("create", "open", "place")),
+    **dict.fromkeys(("rm", "remove", "del"), ("delete", "drop")),
+    **dict.fromkeys(("edit", "change", "modify"), ("update", "set")),
+    "get": ("show",),
+}
+"""Other words for a noun's verbs: the first that the noun has is meant."""
+
+
+def verb(word: str, known: Collection[str]) -> str | None:
+    """Return `did you mean 'get'?` for another word of what a noun's verb is called, or None."""
+    meant = next((one for one in VERBS.get(word, ()) if one in known), None)
+    return f"did you mean {meant!r}?" if meant else None
 
 
 def nearest(word: str, words: Iterable[str]) -> str | None:

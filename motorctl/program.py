@@ -20,7 +20,7 @@ from motorctl.commands import ENTRIES, SECTIONS
 from motorctl.errors import UsageError
 from motorctl.global_options import OPTIONS
 from motorctl.help import PROGRAM, Help
-from motorctl.near import near
+from motorctl.near import COMMANDS, near
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,7 +129,9 @@ class Root(Group):
         if args and args[0] not in ENTRIES and not args[0].startswith("-") and not ctx.resilient_parsing:
             raise UsageError(
                 f"no such command {args[0]!r}",
-                hint=near(args[0], ENTRIES) or f"`{PROGRAM} --help` lists the commands",
+                hint=COMMANDS.get(args[0])
+                or near(args[0], ENTRIES)
+                or f"`{PROGRAM} --help` lists the commands",
             )
         name, command, rest = super().resolve_command(ctx, args)
         if (

@@ -133,9 +133,12 @@ class Settings:
         chosen = self.values["db"]
         if chosen.value is not None:
             return chosen
-        address = self.address()
-        name = database_in(str(address.value))
-        return Value(name, f"URI ({address.source})") if name else Value("test", "default")
+        name = self.database_in_uri()
+        return Value(name, f"URI ({self.address().source})") if name else Value("test", "default")
+
+    def database_in_uri(self) -> str | None:
+        """Return the database that the connection string names, whether or not it is the one; or None."""
+        return database_in(str(self.address().value))
 
     def secrets(self) -> tuple[str, ...]:
         """Return the texts that must never be shown, as far as they are known without reading files."""

@@ -71,8 +71,10 @@ def _exit_codes() -> str:
             "",
             *_paragraphs(
                 "After 3, 130 and 143 the same command is worth repeating as it is, and so it is after 9 with the "
-                "same --key. After 7, mend the rejects and send them. The others say what has to be "
+                "same --key. After 7, mend the rejects and import them with the options of the first import. The others say what has to be "
                 "changed first.",
+                "A value that breaks a rule of its field, as a gpa of 5, is 2 where it is typed, and 6 where the "
+                "server refuses it. A question that is answered with no ends with 0, and nothing is done.",
                 "A closed pipe (`motorctl ... | head`) is no failure: 0, and nothing is said.",
             ),
             "",
@@ -100,7 +102,7 @@ def _output() -> str:
             "With --log-format json each line on stderr is one JSON object, for cron and for what ships logs.",
             "-v says more, -q only results, warnings and errors; --debug shows where an error comes from. No "
             "password is shown, at none of them.",
-            "Colours, boxes and progress are for terminals. In a pipe a table is plain text of which nothing is cut, "
+            "Colours and progress are for terminals. In a pipe a table is plain text of which nothing is cut, "
             "and with -v there is a line of progress every ten seconds. NO_COLOR=1 or --no-color take the colours "
             "away, TERM=dumb all of it; no meaning is in a colour alone.",
             "Text from the database can't drive the terminal: control characters in it are shown, not obeyed.",
@@ -126,7 +128,7 @@ def _connection() -> str:
                 "`motorctl local` runs, else mongodb://localhost:27017. A flag goes before the environment, that "
                 "before the profile, that before the default; `motorctl config show` prints each value and where it "
                 "came from, without passwords.",
-                "Which database: --db, else the one in the connection string, else `test`.",
+                "Which database: --db or MOTORCTL_DB, else the profile's, else the one in the connection string, else `test`.",
             ),
             "",
             "A connection string:",

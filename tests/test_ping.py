@@ -272,3 +272,17 @@ async def test_wait_looks_the_address_up_at_each_look(server_uri: str, dbname: s
     talk = Diagnostics(io.StringIO())
     found = await client._wait(lambda: next(addresses), dbname, {}, 20, talk, answers)
     assert found == server_uri
+
+
+def test_a_database_of_the_environment_goes_before_that_of_a_typed_uri_and_is_told(
+    cli: Runner, server_uri: str
+) -> None:
+    typed = server_uri.replace("/?", "/typed?")
+    assert typed != server_uri
+    told = cli("students", "count", "--uri", typed, connected=False, env={"MOTORCTL_DB": "other"})
+    assert told.stderr == (
+        "warning: the database is other, of the environment MOTORCTL_DB, not typed of the connection string\n"
+    )
+    for quiet in (("--db", "other"), ()):
+        env = {"MOTORCTL_DB": "other"} if quiet else {}
+        assert cli("students", "count", "--uri", typed, *quiet, connected=False, env=env).stderr == ""

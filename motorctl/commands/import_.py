@@ -76,6 +76,9 @@ def import_(
     isn't of its type, instead of a refused record.
 
     A record without _id gets one before it is sent, and a batch that is sent again inserts nothing twice.
+    The file of --rejects, mended, is imported like any other, with the options of the first import: it brings
+    the columns along, not their types. With --max-errors the batch on its way isn't sent any more.
+
     --drop drops right before the first batch is sent: an input that can't be read, or has no record to
     write, costs nothing.
 

@@ -224,5 +224,7 @@ async def _delete_many(app: App, noun: Noun, chosen: dict[str, Any], *, dry_run:
             and app.diagnostics.confirm(f"delete {found} {noun.name if found == 1 else noun.collection}?")
         ):
             gone = await records.delete_many(db, noun, chosen)
+        elif found and not dry_run:
+            app.diagnostics.info("nothing was deleted")
     with app.output.after(f"deleted: {gone}" if gone else None, f"motorctl {noun.collection} count"):
         app.output.emit({"would_delete": found} if dry_run else {"deleted": gone})

@@ -84,6 +84,7 @@ async def _profile(
             if not app.diagnostics.confirm(
                 f"set the profiler of {db.name} on {server.name} to {_words(after)}"
             ):
+                app.diagnostics.info("nothing was changed")
                 return
             if asked == "on":
                 # Before it is set: a setting that nobody remembers can't be put back.

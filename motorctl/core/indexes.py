@@ -46,10 +46,10 @@ if TYPE_CHECKING:
 def parse_keys(words: Sequence[str]) -> dict[str, Any]:
     """Read `email`, `-created_at`, `name:text`, `loc:2dsphere`, `email:-1` as an index's keys, in order.
 
-    Raises UsageError for an empty field, an unknown kind or a field named twice.
+    `status,-created_at` is two. Raises UsageError for an empty field, an unknown kind or a field named twice.
     """
     keys: dict[str, Any] = {}
-    for word in words:
+    for word in ",".join(words).split(",") if words else ():
         field, kind = _parse_key(word)
         if field in keys:
             raise UsageError(f"the index key {field} is given twice", field=field)

@@ -219,7 +219,10 @@ def shown(document: Mapping[str, Any]) -> dict[str, Any]:
 def object_id(text: str) -> ObjectId:
     """Return the id that a text holds. Raises UsageError (2)."""
     if not ObjectId.is_valid(text):
-        raise UsageError(f"{text!r} is not an id", hint="an id has 24 hexadecimal digits: `list` shows them")
+        raise UsageError(
+            f"{text!r} is not an id",
+            hint="an id has 24 hexadecimal digits: `list` shows them, `list --filter` finds one by its other fields",
+        )
     return ObjectId(text)
 
 
