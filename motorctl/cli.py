@@ -295,6 +295,18 @@ def _usage(error: click.ClickException) -> UsageError:
             if "--filter" in known and re.search(r"\(\{.*\}\)$", message)
             else "JSON is one argument: quote it for the shell, in single quotes"
         )
+    elif message.startswith("Got unexpected extra") and re.search(
+        r"\((true|false|yes|no)\)$", message, re.IGNORECASE
+    ):
+        hint = "a switch takes no value: it is said, or its opposite (--active, --inactive)"
+    elif (
+        message.startswith("Got unexpected extra") and context and context.command.name in ("ping", "doctor")
+    ):
+        hint = "the server is named by --uri mongodb://HOST"
+    elif isinstance(error, click.MissingParameter) and error.param is not None and context is not None:
+        (flag, *_), told = error.param.opts, getattr(error.param, "help", None)
+        if flag.startswith("-") and told:
+            hint = f"{flag} {error.param.make_metavar(context)}: {told[:1].lower()}{told[1:].rstrip('.')}"
     elif ". Did you mean" in message:
         message, _, hint = message.partition(". D")
         hint = "d" + hint

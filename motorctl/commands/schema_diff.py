@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -80,6 +81,11 @@ def _side(app: App, operand: str, *, env: bool) -> _Side:
     if operand.startswith(("mongodb://", "mongodb+srv://")):
         other = app.settings.of_uri(operand, "argument")
         return _Side(redact(operand, other.secrets()), app=replace(app, settings=other))
+    if operand != "-" and not Path(operand).suffix and not Path(operand).exists():
+        raise UsageError(
+            f"there is no file {operand}",
+            hint=f"db:{operand} is the database of that name, profile:{operand} a profile's",
+        )
     return _Side(operand, option.desired(app, [operand], None, env=env))
 
 
