@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -75,7 +75,7 @@ def start(
     _, started = app.run(bring_up(app, mongod, port))
     if not started:
         app.diagnostics.info("the local server is already running")
-    app.output.emit(local.status(local.home()))
+    _show(app, local.status(local.home()))
 
 
 @group.command("stop")
@@ -97,7 +97,7 @@ def stop(ctx: typer.Context, dry_run: DryRun = False) -> None:
         return
     if not app.run(bring_down(app)):
         app.diagnostics.info("the local server is not running")
-    app.output.emit(local.status(local.home()))
+    _show(app, local.status(local.home()))
 
 
 @group.command("status")
@@ -110,13 +110,7 @@ def status(ctx: typer.Context) -> None:
     from motorctl.core import local
 
     app: App = ctx.obj
-    found = local.status(local.home())
-    if app.output.format == "table":
-        # A server that doesn't run has no address, and nothing is to be said of it.
-        size = found.pop("size_bytes")
-        found = {key: value for key, value in found.items() if value is not None}
-        found["size"] = f"{size / 1e6:,.1f} MB"
-    app.output.emit(found)
+    _show(app, local.status(local.home()))
 
 
 @group.command("reset")
@@ -136,19 +130,28 @@ def reset(ctx: typer.Context, dry_run: DryRun = False) -> None:
     before = local.status(home)
     facts = {"data_dir": before["data_dir"], "size_bytes": before["size_bytes"]}
     if dry_run:
-        app.output.emit({"action": "delete" if home.data.exists() else "keep", **facts})
+        _show(app, {"action": "delete" if home.data.exists() else "keep", **facts})
         app.diagnostics.dry_run()
         return
     if not home.data.exists():
         app.diagnostics.info("there is no data to delete")
-        app.output.emit({"deleted": False, **facts})
+        _show(app, {"deleted": False, **facts})
         return
     size = before["size_bytes"] / 1e6
     if not app.diagnostics.confirm(f"delete the local server's data in {home.data} ({size:.1f} MB)"):
         app.diagnostics.info("nothing was deleted")
         return
     app.run(_reset(app))
-    app.output.emit({"deleted": True, **facts})
+    _show(app, {"deleted": True, **facts})
+
+
+def _show(app: App, found: dict[str, Any]) -> None:
+    if app.output.format == "table":
+        # A server that doesn't run has no address, and nothing is to be said of it.
+        size = found.pop("size_bytes")
+        found = {key: value for key, value in found.items() if value is not None}
+        found["size"] = f"{size / 1e6:,.1f} MB"
+    app.output.emit(found)
 
 
 @group.command("uri")
