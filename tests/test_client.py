@@ -26,6 +26,7 @@ from motorctl.errors import ExitCode, MotorctlError, RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from conftest import Result, Runner
 
@@ -702,3 +703,32 @@ def test_a_slow_command_that_fails_is_told_too(cli: Runner) -> None:
     done = cli("users", "list", "--filter", f'{{"a": {{"${MARKER}": 1}}}}', "--slow-ms", "0")
     assert done.code == ExitCode.FAILED
     assert any(line.startswith("slow: find ") for line in done.stderr.splitlines())
+
+
+BY_MAJORITY = [
+    ("accounts", "open", "--id", "alice", "--currency", "EUR"),
+    ("accounts", "freeze", "bob"),
+    ("inventory", "add", "pot", "--stock", "1"),
+    ("inventory", "set", "tea", "--add", "2"),
+    ("inventory", "set", "tea", "--stock", "9"),
+    ("import", "FILE", "--into", "things", "--resume"),
+]
+
+
+@pytest.mark.parametrize("line", BY_MAJORITY, ids=" ".join)
+def test_what_is_promised_by_majority_is_so_whatever_the_uri_says(
+    cli: Runner, sync_db: SyncDatabase, server_uri: str, tmp_path: Path, line: tuple[str, ...]
+) -> None:
+    sync_db.accounts.insert_one({"_id": "bob", "balance": 0, "status": "open"})
+    sync_db.inventory.insert_one({"_id": "tea", "name": "Tea", "price": 1, "stock": 1})
+    (tmp_path / "t.ndjson").write_text('{"a": 1}\n')
+    words = [str(tmp_path / "t.ndjson") if word == "FILE" else word for word in line]
+    sync_db.command("profile", 2)
+    try:
+        assert cli(*words, "--uri", f"{server_uri}&w=1").code == 0
+    finally:
+        sync_db.command("profile", 0)
+    of = "motorctl_imports" if line[0] == "import" else line[0]
+    seen = sync_db.system.profile.find({"ns": f"{sync_db.name}.{of}", "appName": "motorctl"})
+    sent = [one["command"] for one in seen if {"insert", "update", "findAndModify"} & one["command"].keys()]
+    assert {command["writeConcern"]["w"] for command in sent} == {"majority"}

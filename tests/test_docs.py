@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shlex
 from pathlib import Path
 
 import pytest
 
-from motorctl import cli, program
+from motorctl import arguments, cli, config_file, program, retry, settings, silence
+from motorctl.core import transactions
 from motorctl.errors import ExitCode
+from motorctl.manifest import sources
 from motorctl.streams import Streams
 
 ROOT = Path(__file__).parent.parent
@@ -77,3 +80,19 @@ def test_every_link_leads_somewhere(page: str) -> None:
                 assert heading in {
                     re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles
                 }, target
+
+
+def test_the_numbers_that_are_promised_are_the_programs() -> None:
+    document = importlib.import_module("motorctl.manifest.document")
+    page = " ".join(PAGES["guarantees.md"].split())
+    for said in (
+        f"{sources._LARGEST >> 20} MiB and {document._MOST_VALUES:,} values",
+        f"argument {arguments.LARGEST >> 20} MiB",
+        f"configuration {config_file.LARGEST_CONFIG >> 10} KiB",
+        f"URI file {settings.LARGEST_URI >> 10} KiB",
+        f"waited for {silence.ANSWER_SECONDS:g} seconds",
+        f"in all ({settings.load({}, {}).retries})",
+        f"at most {retry.TOTAL_SECONDS:g} s",
+        f"at most {transactions.LONGEST:g} s",
+    ):
+        assert said in page

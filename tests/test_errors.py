@@ -5,11 +5,10 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+import imported  # noqa: F401 - all of the program, with each error that it defines
 import pytest
 
-import motorctl.app
-import motorctl.cli
-import motorctl.output  # noqa: F401 - each defines an error of its own
+import motorctl.app  # noqa: F401 - it has an error of its own
 from motorctl import errors
 from motorctl.errors import ExitCode, MotorctlError
 
@@ -45,7 +44,15 @@ ERRORS = {
     "OutcomeUnknownError": ("outcome_unknown", 9),
     "InterruptedByUserError": ("interrupted", 130),
     "TerminatedError": ("terminated", 143),
+    "DefectError": ("defect", 1),
+    "WorkerError": ("worker", 1),
+    "PortTakenError": ("port_taken", 1),
+    "NoProfilerError": ("no_profiler", 1),
+    "UnjudgedError": ("unjudged", 1),
+    "PipelineError": ("pipeline", 2),
+    "NotExplainError": ("not_explain", 2),
 }
+"""All of the program's errors: their codes are the interface."""
 
 
 def tree(top: type[MotorctlError] = MotorctlError) -> list[type[MotorctlError]]:
@@ -55,6 +62,10 @@ def tree(top: type[MotorctlError] = MotorctlError) -> list[type[MotorctlError]]:
 
 def test_the_exit_codes_are_the_contract() -> None:
     assert {code.name: int(code) for code in ExitCode} == MEANINGS
+
+
+def test_no_error_has_a_code_that_stands_nowhere() -> None:
+    assert {error.__name__ for error in tree() if error.__module__.startswith("motorctl")} == set(ERRORS)
 
 
 @pytest.mark.parametrize("name", ERRORS)

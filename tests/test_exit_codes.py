@@ -1,6 +1,6 @@
 """Each exit code, provoked for real by a process as a script would start it.
 
-9, a commit whose outcome is unknown, comes with the transfers: no command can end so yet.
+9, a commit whose outcome is unknown, is provoked in test_transfer_faults.py and test_orders.py.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from motorctl.client import Database
 
 SERVER = Server((6, 0))
-REASONS = """duplicates rejected values not_dates expires_at_once disk limit privilege expression
+REASONS = """duplicates rejected values not_dates expires_at_once shrinks disk limit privilege expression
 impossible""".split()
 
 
@@ -1065,6 +1065,32 @@ async def test_questions_go_through_the_callers_policy(db: Database) -> None:
     (change,) = await look(db, build({"a": 1}, unique=True), attempt=twice)
     assert change.status == "blocked"
     assert calls > 3
+
+
+@pytest.mark.parametrize(
+    ("limits", "found"),
+    [
+        ({"size": 4096}, True),
+        ({"max": 99}, True),
+        ({"size": 512 * 1024}, False),
+        ({"max": 100}, False),
+        ({"size": 1 << 21}, False),
+        ({"max": 0}, False),
+    ],
+    ids=str,
+)
+async def test_a_capped_collection_that_would_lose_documents_is_asked_about(
+    db: Database, limits: dict[str, int], found: bool
+) -> None:
+    before: dict[str, Any] = {"capped": True, "size": 1 << 20, "max": 5000}
+    await db.create_collection("u", **before)
+    await db["u"].insert_many([{"p": "x" * 1000} for _ in range(100)])
+    change = Change("u", "collection", "modify", "u", before, {**before, **limits})
+    seen = await blocker(db, change)
+    assert (seen is not None) is found
+    if seen is not None:
+        assert (seen.reason, seen.count, seen.ignorable) == ("shrinks", 100, True)
+        assert seen.message.startswith("it holds 100 documents of 10")
 
 
 async def test_a_lost_connection_ends_the_search(db: Database) -> None:

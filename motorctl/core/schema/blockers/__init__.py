@@ -20,6 +20,7 @@ from motorctl.core.schema.blockers import (
     privileges,
     rejections,
     room,
+    shrinking,
     uniqueness,
     values,
 )
@@ -53,7 +54,7 @@ async def find_blockers(
     """Return the changes; planned ones that something stands in the way of are `blocked` and say what.
 
     `current` is what the plan was made of. `reason` of a blocker is one of duplicates, rejected, values,
-    not_dates, expires_at_once, disk (all ignorable, as data changes), limit (of indexes; a rebuild's is
+    not_dates, expires_at_once, shrinks, disk (all ignorable, as data changes), limit (of indexes; a rebuild's is
     ignorable), privilege, expression (one that the server can't parse) and impossible. What wasn't found out in `seconds`, all questions together, or what the user may not read, is a sentence in
     `unchecked`. `report` is called with each planned change when it was looked at. Documents that are
     written meanwhile may be missed. Raises the driver's ConnectionFailure.
@@ -157,5 +158,7 @@ def _questions(asking: Asking, step: Step) -> Iterator[Question]:
             yield Question("documents that it rejects", rejections.rejected)
         case "collection" if expiry.shortens(change):
             yield Question("documents that expire at once", expiry.expired)
+        case "collection" if shrinking.shrinks(change):
+            yield Question("documents beyond its new limits", shrinking.beyond)
         case _:
             pass
