@@ -88,6 +88,8 @@ class App:
             self.identify()
             self._warn_of_exposed()
         async with client.connect(self.settings, self.diagnostics, uri=uri, direct=direct, ready=ready) as db:
+            if uri is None and ready is None:  # who asks for a level (`ping`) asks for no database
+                self._warn_of_another_database()
             yield db
 
     def identify(self) -> None:
@@ -108,12 +110,15 @@ class App:
             )
 
     def _warn_of_another_server(self) -> None:
-        """Say it when the environment goes before what was asked for: its server before a profile's, its database."""
+        """Say it when a profile was asked for and the environment's server goes before its own."""
         profile, address = self.settings.values["profile"], self.settings.address()
         if profile.source.startswith("flag") and address.source.startswith("environment"):
             self.diagnostics.warning(
                 f"the server is the one of the {address.source}, not of the profile {profile.value}"
             )
+
+    def _warn_of_another_database(self) -> None:
+        """Say it when the environment's or a profile's database goes before that of the URI that was typed."""
         typed, database = self.settings.values["uri"], self.settings.database()
         named = self.settings.database_in_uri() if typed.source.startswith("flag") else None
         if named and named != database.value and not database.source.startswith("flag"):

@@ -113,7 +113,7 @@ def test_who_is_not_let_in_is_named_and_the_password_is_not(
 
 
 def test_a_password_that_cannot_be_prepared_is_no_defect_of_the_program(cli: Runner, guarded: Server) -> None:
-    done = cli("users", "list", "--uri", as_user(guarded, "sha256", "bell\x07bell"))
+    done = cli("users", "list", "-d", "shop", "--uri", as_user(guarded, "sha256", "bell\x07bell"))
     assert done.code == ExitCode.USAGE
     assert done.stderr.startswith("error: the password holds a character that SCRAM does not take")
     assert "bell" not in done.stderr
@@ -174,7 +174,7 @@ def test_a_certificate_that_is_nobodys_is_exit_4_and_says_why(
     elif how == "of a server":
         shown = certificates.issue("member", common_name="bob", unit="servers")
     options = secured.tls_options(certificates, None if how == "none" else shown)
-    done = cli("users", "count", "--uri", f"{uri}{options}&{X509}")
+    done = cli("users", "count", "-d", "shop", "--uri", f"{uri}{options}&{X509}")
     assert done.code == ExitCode.UNAUTHORIZED
     error, hint = done.stderr.splitlines()
     assert error.startswith("error: authentication failed")

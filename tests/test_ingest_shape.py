@@ -221,7 +221,7 @@ def test_what_does_not_fit_names_its_field(
 
 def test_all_reasons_are_told() -> None:
     reasons = (
-        "name: String should have at least 1 character (given ''); email: is missing; course: is missing; "
+        "name: must have at least 1 character (given ''); email: is missing; course: is missing; "
         "gpa: must be less than or equal to 4 (given 5); x: is not a field"
     )
     assert refused({"name": "", "gpa": 5, "x": 1}, model="students") == ("model", "name", reasons)
