@@ -62,6 +62,8 @@ CODES = {int(code) for code in ExitCode}
 SILENT = ("indexes build",)
 """It has nothing to write on stdout here."""
 AT_ONCE = 4
+HELD_AT_ONCE = 8
+"""How many wait for a server that holds them: they take no processor."""
 HELD_MS = 6000
 READS = "find aggregate listCollections listIndexes ping count distinct explain profile getMore".split()
 WRITES = "insert update delete createIndexes dropIndexes collMod create drop findAndModify commitTransaction".split()
@@ -293,10 +295,10 @@ def stopped(
     place: Place, cases: list[Case], commands: list[str], *signals: str
 ) -> Iterator[tuple[Case, Ended, float, Documents, Path]]:
     """Stop commands while the server is at work for them; yields each, and how many seconds its end took."""
-    for first in range(0, len(cases), AT_ONCE):
+    for first in range(0, len(cases), HELD_AT_ONCE):
         ended = []
         with held(place, commands) as (uri, holds):
-            begun = [(case, *place.start(case, uri=uri)) for case in cases[first : first + AT_ONCE]]
+            begun = [(case, *place.start(case, uri=uri)) for case in cases[first : first + HELD_AT_ONCE]]
             sent: dict[str, float] = {}
 
             until(partial(_stop_those, begun, sent, holds, signals), f"the server is at work for {begun}")
