@@ -269,54 +269,60 @@ def _usage(error: click.ClickException) -> UsageError:
     message = re.sub(r"not a valid float( range)?$", "not a number", message)
     hint = None
     context: Context | None = getattr(error, "ctx", None)
-    params = context.command.get_params(context) if context else []
-    known = [flag for param in params for flag in (*param.opts, *param.secondary_opts)]
-    if isinstance(error, click.NoSuchOption):
+    group = context.command if context is not None and isinstance(context.command, Group) else None
+    if context is not None and isinstance(error, click.NoSuchOption):
         message = f"no such option: {error.option_name}"
-        hint = translated(error.option_name, known)
-        if hint is None and error.option_name.startswith("--"):
-            # By their words: the dashes would make any two alike. One letter is like nothing.
-            meant = nearest(error.option_name[2:], [flag[2:] for flag in known if flag.startswith("--")])
-            hint = f"did you mean '--{meant}'?" if meant else None
-        elif hint is None and error.option_name[1:2].isdigit():
-            hint = (
-                "an amount has no sign: what goes the other way is a transfer the other way"
-                if any(param.name == "amount" for param in params)
-                else f"a number below 0 goes behind two dashes: -- {error.option_name}"
-            )
-    elif message == "Missing command" and context and isinstance(context.command, Group):
-        verbs = ", ".join(context.command.list_commands(context))
+        hint = _option_hint(error.option_name, context)
+    elif context is not None and group is not None and message == "Missing command":
+        verbs = ", ".join(group.list_commands(context))
         message = f"{context.command_path}: which command?"
         hint = f"one of {verbs}; `{context.command_path} --help` tells more"
-    elif message.startswith("Got unexpected extra") and set("{}[]$") & set(message):
-        # mongoexport's -q; here that is --quiet.
-        hint = (
-            "a filter goes behind --filter"
-            if "--filter" in known and re.search(r"\(\{.*\}\)$", message)
-            else "JSON is one argument: quote it for the shell, in single quotes"
-        )
-    elif message.startswith("Got unexpected extra") and re.search(
-        r"\((true|false|yes|no)\)$", message, re.IGNORECASE
-    ):
-        hint = "a switch takes no value: it is said, or its opposite (--active, --inactive)"
-    elif (
-        message.startswith("Got unexpected extra") and context and context.command.name in ("ping", "doctor")
-    ):
-        hint = "the server is named by --uri mongodb://HOST"
-    elif isinstance(error, click.MissingParameter) and error.param is not None and context is not None:
+    elif context is not None and message.startswith("Got unexpected extra"):
+        hint = _extra_hint(message, context)
+    elif context is not None and isinstance(error, click.MissingParameter) and error.param is not None:
         (flag, *_), told = error.param.opts, getattr(error.param, "help", None)
         if flag.startswith("-") and told:
             hint = f"{flag} {error.param.make_metavar(context)}: {told[:1].lower()}{told[1:].rstrip('.')}"
     elif ". Did you mean" in message:
         message, _, hint = message.partition(". D")
         hint = "d" + hint
-    if (
-        context
-        and isinstance(context.command, Group)
-        and (found := re.match("No such command '(.+)'", message))
-    ):
+    if context is not None and group is not None and (found := re.match("No such command '(.+)'", message)):
         # What looks most like `show` isn't what it means.
-        hint = verb(found[1], context.command.list_commands(context)) or hint
+        hint = verb(found[1], group.list_commands(context)) or hint
     if context is not None and hint is None:
         hint = f"`{context.command_path} --help` shows what it takes"
     return UsageError(message[:1].lower() + message[1:], hint=hint)
+
+
+def _flags(context: Context) -> list[str]:
+    params = context.command.get_params(context)
+    return [flag for param in params for flag in (*param.opts, *param.secondary_opts)]
+
+
+def _option_hint(option: str, context: Context) -> str | None:
+    """Say what another tool's option is here, what was probably meant, or how a number below 0 is written."""
+    known = _flags(context)
+    if (hint := translated(option, known)) is not None:
+        return hint
+    if option.startswith("--"):
+        # By their words: the dashes would make any two alike. One letter is like nothing.
+        meant = nearest(option[2:], [flag[2:] for flag in known if flag.startswith("--")])
+        return f"did you mean '--{meant}'?" if meant else None
+    if not option[1:2].isdigit():
+        return None
+    if any(param.name == "amount" for param in context.command.get_params(context)):
+        return "an amount has no sign: what goes the other way is a transfer the other way"
+    return f"a number below 0 goes behind two dashes: -- {option}"
+
+
+def _extra_hint(message: str, context: Context) -> str | None:
+    """Say where a word belongs that stands where none does."""
+    if re.search(r"\(\{.*\}\)$", message) and "--filter" in _flags(context):
+        return "a filter goes behind --filter"  # mongoexport's -q; here that is --quiet
+    if set("{}[]$") & set(message):
+        return "JSON is one argument: quote it for the shell, in single quotes"
+    if re.search(r"\((true|false|yes|no)\)$", message, re.IGNORECASE):
+        return "a switch takes no value: it is said, or its opposite (--active, --inactive)"
+    return (
+        "the server is named by --uri mongodb://HOST" if context.command.name in ("ping", "doctor") else None
+    )
