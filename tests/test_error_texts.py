@@ -61,7 +61,7 @@ CHAPTERS: dict[str, tuple[Wrong, ...]] = {
         wrong("students get 42", 2),
         wrong("students list -o yaml", 2),
         wrong("students list --limit 3 --page 2", 2),
-        wrong("students list --filter {name:~'Ada}", 2),
+        wrong('students list --filter {"name":~"Ada"', 2),
         wrong("students list --filter @nowhere.json", 2),
         wrong("revenue over-time --since yesterweek", 2),
         wrong("transfer send alice bob 12,50", 2),
