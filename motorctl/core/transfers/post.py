@@ -176,8 +176,8 @@ async def _write(db: Database, made: Plan, session: Any, *, last: bool) -> None:
     """Write the plan: the accounts, then the records. Raises OvertakenError, and what can't be written as it is.
 
     The first duplicate is a key that wasn't looked for, or one that a find in this transaction didn't see (the
-    collection had just been made by another). `last`: it is not the first one, and the keys
-    were looked for: it is another unique index, or a collation to which two keys are the same.
+    collection had just been made by another). `last`: it isn't the first, and the keys were looked for; then it is
+    another unique index, or a collation to which two keys are the same.
     """
     updates = [_update(before, after) for before, after in made.moved]
     name = ACCOUNTS
